@@ -14,7 +14,9 @@ TYPES = [
     ("图书馆在哪里？", "where"),
     ("How many people work there?", "count"),
     ("有多少名员工？", "count"),
-    ("How much does a ticket cost?", "amount"),
+    ("How much does a ticket cost?", "money"),
+    ("How fast is the train?", "amount"),
+    ("门票多少钱？", "money"),
     ("收入增长多少？", "amount"),
     ("What percentage did it grow?", "part"),
     ("增长了百分之几？", "part"),
@@ -26,7 +28,12 @@ TYPES = [
     ("可以带狗吗？", "yes/no"),
     ("What is a passage?", "definition"),
     ("什么是段落？", "definition"),
-    ("Which colour has the door?", "any"),
+    ("Which colour has the door?", "colour"),
+    ("大门是什么颜色的？", "colour"),
+    ("What is the height of the tower?", "length"),
+    ("塔楼的高度是多少？", "length"),
+    ("Which architect designed it?", "who"),
+    ("What does the door look like?", "any"),
 ]
 
 
@@ -117,3 +124,21 @@ def test_sentences_have_their_places():
 )
 def test_ordinary_sentences_address_no_model(sentence):
     assert not addresses_model(sentence)
+
+
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ("What is the price of a ticket?", {"ticket"}),
+        ("How much did the town pay for the bridge?", {"town", "bridg"}),
+        ("Which architect designed the bridge?", {"design", "bridg"}),
+        ("大门是什么颜色的？", {"大门"}),
+        ("图书馆何时对外开放？", {"图书馆", "对外", "开放"}),
+        ("塔楼的高度是多少？", {"塔楼"}),
+        ("新林图书馆的票价是多少？", {"新林", "图书馆", "票价"}),
+        ("What is the height?", {"height"}),
+        ("How much did Harwick Mill cost?", {"harwick", "mill", "cost"}),
+    ],
+)
+def test_words_that_only_say_the_type_of_an_answer_need_not_be_in_it(text, wanted):
+    assert Question.of(text).wanted == wanted

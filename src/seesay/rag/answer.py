@@ -40,7 +40,7 @@ from seesay.rag.computing import Computed, computed
 from seesay.rag.conversation import rewritten, self_contained
 from seesay.rag.evidence import Evidence, EvidenceLimits, gather, rarity
 from seesay.rag.questions import Question
-from seesay.rag.quoting import Embed, quote
+from seesay.rag.quoting import quote
 from seesay.rag.verification import (
     AssistantVerifier,
     PresenceVerifier,
@@ -240,9 +240,9 @@ class _Answering:
             asked.append(Question.of(before))
         if question.parts:
             asked = asked[1:]
-        rare, embed = rarity(self._collection, asked), text_vectors(self._collection)
+        rare = rarity(self._collection, asked)
         for one in asked:
-            yield from verify(quote(one, evidence, rare, embed), evidence, [RuleVerifier()])
+            yield from verify(quote(one, evidence, rare), evidence, [RuleVerifier()])
 
     def _written(self, question: Question, evidence: Sequence[Evidence]) -> Iterator[Claim]:
         """The claims that a model writes from the evidence, verified by rule and by the model."""
@@ -316,14 +316,6 @@ class _Answering:
         known = None if self._assistant is None else self._assistant.name
         entry = find_assistant(known or self._config.model or default_assistant())
         return entry is not None and entry.built_in is not None
-
-
-def text_vectors(collection: Collection) -> Embed:
-    """Returns what embeds texts for comparing them: the text embedder of the collection, or its
-    model."""
-    texts = collection.text_model
-    embedder = collection.model.for_queries() if texts.name is None else texts.for_queries()
-    return lambda texts, role: embedder.embed_texts(list(texts), role=role).vectors
 
 
 def as_claim(question: Question, answer: Answer) -> str:

@@ -5,13 +5,13 @@ retriever of the collection apart. The rankings are fused by reciprocal ranks, c
 and neighbouring passages of a file are joined.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log
 
 from seesay.data.spelling import fold, visible
 from seesay.errors import ConfigError
-from seesay.rag.questions import Question, spellings_of, stem
+from seesay.rag.questions import Question, spellings_of, stem, words_in
 from seesay.search.asking.query import RETRIEVERS, Part, Query
 from seesay.search.asking.results import Hit
 from seesay.search.catalog.drafts import TEXT_TYPES, Place
@@ -19,8 +19,8 @@ from seesay.search.catalog.filters import Filter
 from seesay.search.collection import Collection
 from seesay.text import Text
 
-K = 60
-"""Of reciprocal-rank fusion."""
+K = 10
+"""Of reciprocal-rank fusion: lower than in a search, since only a few passages are used."""
 _DEPTH = 40  # hits of each retriever
 _SAME = 40  # characters by which neighbouring passages may overlap
 
@@ -96,13 +96,18 @@ def gather(
     asked = [question, *(Question.of(part) for part in question.parts)]
     points: dict[int, float] = {}
     hits: dict[int, Hit] = {}
+    rare = rarity(collection, asked)
     for one in asked:
-        for hits_of_one in _rankings(collection, one, filter):
-            for rank, hit in enumerate(hits_of_one):
+        of_one: dict[int, Hit] = {}
+        for ranking in _rankings(collection, one, filter):
+            for rank, hit in enumerate(ranking):
                 points[hit.unit] = points.get(hit.unit, 0.0) + 1 / (K + rank)
                 known = hits.get(hit.unit)
                 if known is None or known.confidence < hit.confidence:
                     hits[hit.unit] = hit
+                of_one[hit.unit] = hit
+        for rank, unit in _by_words(one, of_one, rare):
+            points[unit] += 1 / (K + rank)
     order = sorted(hits, key=lambda unit: -points[unit])
     return _packed((hits[unit] for unit in order), question, limits)
 
@@ -135,6 +140,21 @@ def _rankings(
         # Of a question about texts, pictures without a caption only fill the ranks.
         pictures = question.about_pictures
         yield [hit for hit in hits if pictures or hit.text]
+
+
+def _by_words(
+    question: Question, hits: Mapping[int, Hit], rare: Rarity
+) -> Iterator[tuple[int, int]]:
+    """Yields the ranks of passages by the words of the question they hold, rare ones counting more.
+    A long list of passages that are a little like the question outvotes the one that has all of its
+    words in a single ranking; equal passages have the same rank."""
+    weights = {
+        unit: round(sum(map(rare.of, words_in(hit.text or "", question.wanted))), 6)
+        for unit, hit in hits.items()
+    }
+    order = sorted({one for one in weights.values() if one}, reverse=True)
+    ranks = {weight: rank for rank, weight in enumerate(order)}
+    yield from ((ranks[weight], unit) for unit, weight in weights.items() if weight)
 
 
 def _packed(

@@ -32,11 +32,11 @@ _UNITS = {
     for unit, factor, words in _WORDS_OF["units"]
     for word in words.split()
 }
-_PREFIXES = {"$": "usd", "€": "eur", "¥": "cny", "￥": "cny"}
+_PREFIXES = {"$": "usd", "€": "eur", "£": "gbp", "¥": "cny", "￥": "cny"}
 _MEASURES = "".join(_WORDS_OF["measures"].split())
 _NUMBER = re.compile(
-    r"(?P<sign>[$€¥￥]\s?)?"
-    r"(?P<digits>(?<![\w.])\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?<![\d.])\d+(?:\.\d+)?)"
+    r"(?P<sign>[$€£¥￥]\s?)?"
+    r"(?P<digits>(?<![a-z\d_.])\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?<![\d.])\d+(?:\.\d+)?)"
     r"(?:\s?(?P<scale>万亿|千万|百万|[万亿千]|(?:thousand|million|billion|trillion)\b))?"
 )
 _NUMERAL = "零\u3007一二两三四五六七八九十百千万亿"
@@ -64,7 +64,7 @@ _DAY_FORMS = (
         rf"(?:(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\s(?:of\s)?)?\b(?P<name>{'|'.join(_MONTHS)})\b"
         r"(?:\s(?P<d2>\d{1,2})(?:st|nd|rd|th)?\b)?(?:,?\s(?P<y>[12]\d{3})\b)?"
     ),
-    re.compile(r"(?<![\d.,$€¥])\b(?P<y>1[5-9]\d\d|20\d\d)\b(?![.,]?\d)"),
+    re.compile(r"(?<![\d.,$€£¥])\b(?P<y>1[5-9]\d\d|20\d\d)\b(?![.,]?\d)"),
 )
 _CHINESE_YEAR = re.compile("[一二][\u3007零一二三四五六七八九]{3}(?=年)")
 _NAME = re.compile(r"\b[A-Z][\w&'\u2019-]*(?:\s(?:of\s|de\s|van\s)?[A-Z][\w&'\u2019-]*)*")

@@ -5,13 +5,14 @@ Question.of("How many people work in Lisbon?").expects   "count"
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from seesay.data.spelling import fold, visible
 from seesay.data.words import EMPTY_WORDS, singulars
+from seesay.rag.facts import names
 from seesay.rag.lexicon import lexicon
 from seesay.search.catalog.keywords import cuts_words, segment
 from seesay.text import HAN, Language, detect_language
@@ -20,24 +21,28 @@ MOST_WORDS = 40
 """Words of a question that are looked for; a longer one is a text."""
 Expects = Literal[
     "who", "when", "where", "count", "amount", "part", "length", "weight", "time", "degree",
-    "yes/no", "definition", "any",
+    "money", "colour", "yes/no", "definition", "any",
 ]  # fmt: skip
-"""What an answer must hold: a person, a date, a place, a number of things, money or another number,
-a share, a length, a weight, a duration, a temperature; or what the other words say."""
+"""What an answer must hold: a person, a date, a place, a number of things, another number, a share,
+a length, a weight, a duration, a temperature, money, a colour; or what the other words say."""
 
 _EN: tuple[tuple[str, Expects], ...] = (
-    (r"\bwho(se|m)?\b|\bby whom\b", "who"),
+    (r"\bwho(se|m)?\b|\bby whom\b|\b(what|which) (person|architect|artist|author|writer|painter|"
+     r"engineer|designer|director|composer|scientist|inventor)\b", "who"),
     (r"\bwhen\b|\b(what|which) (year|date|day|month|time)\b", "when"),
     (r"\bwhere\b|\b(what|which|in which|in what) (place|city|town|country|street)\b", "where"),
     (r"\b(what|which) (percentage|percent|share|proportion|fraction)\b|\bhow (large|big) a share\b",
      "part"),
+    (r"\b(what|which) colou?r\b|^what\b.*\bthe colou?r of\b", "colour"),
     (r"\bhow (long|much time|many (years|months|weeks|days|hours|minutes|seconds))\b", "time"),
     (r"\bhow many\b|\bwhat number of\b|\bthe number of\b", "count"),
-    (r"\bhow (tall|high|wide|deep|far|thick)\b", "length"),
-    (r"\bhow heavy\b|\bhow much\b.*\bweigh", "weight"),
-    (r"\bhow (hot|cold|warm)\b|\bwhat temperature\b", "degree"),
-    (r"\bhow (much|old|fast|large|big|expensive)\b|\bat what price\b|\bwhat\b.*\b(price|cost)\b",
-     "amount"),
+    (r"\bhow (tall|high|wide|deep|far|thick)\b|"
+     r"\bwhat\b.*\bthe (height|length|width|depth|distance)\b", "length"),
+    (r"\bhow heavy\b|\bhow much\b.*\bweigh|\bwhat\b.*\bthe weight\b", "weight"),
+    (r"\bhow (hot|cold|warm)\b|\b(what|the) temperature\b", "degree"),
+    (r"\bhow much\b.*\b(costs?|pay|paid|spen[dt]|charged?|money|worth)\b|\bhow expensive\b|"
+     r"\bwhat\b.*\b(price|costs?|fee|fare)\b", "money"),
+    (r"\bhow (much|old|fast|large|big)\b", "amount"),
     (r"^(what|who) (is|are|was|were) (an? |the )?[\w\s'-]{1,40}$|\bwhat does .* mean\b|^define\b",
      "definition"),
     (r"^(is|are|was|were|do|does|did|can|could|has|have|had|will|would|may|must|should)\b",
@@ -47,14 +52,17 @@ _ZH: tuple[tuple[str, Expects], ...] = (
     (r"谁|哪位|什么人|哪个人", "who"),
     (r"什么时候|何时|哪一?年|哪一?天|几月|几号|哪个月|什么日期|什么时间|几点", "when"),
     (r"哪里|哪儿|在哪|何处|什么地方|哪座城市|哪个城市|哪个国家|哪条街", "where"),
+    (r"(什么|哪种|何种)颜色|颜色是(什么|哪)", "colour"),
     (r"百分之几|百分之多少|占比|多大比例|几分之几|比例是多少", "part"),
     (r"多久|多长时间|多少(年|个月|天|小时|个小时|分钟|秒|周|个星期)|几(年|天|小时|个小时|个月|分钟)",
      "time"),
-    (r"多(高|宽|深|远|厚|长)|多少(米|公里|厘米)", "length"),
-    (r"多重|多少(公斤|千克|吨|克)", "weight"),
-    (r"多(热|冷)|多少度|什么温度", "degree"),
+    (r"多(高|宽|深|远|厚|长)|多少(米|公里|厘米)|[高长宽深]度(是|为|有)?多少", "length"),
+    (r"多重|多少(公斤|千克|吨|克)|重量(是|为|有)?多少", "weight"),
+    (r"多(热|冷)|多少度|什么温度|温度(是|为|有)?多少", "degree"),
     (r"(多少|几)[个只名位人条张本件次辆台间座家匹头所种层块幅棵场艘]", "count"),
-    (r"多少|多大|几岁|多快|什么价", "amount"),
+    (r"(多少|几)(钱|元|块|美元|欧元)|什么价|(价格?|价钱|费用?|花费|造价|成本|金额)(是|为|有)?多少|"
+     r"(支付|花费?|付|耗资)了?多少", "money"),
+    (r"多少|多大|几岁|多快", "amount"),
     (r"^什么(是|叫)|是什么意思|^[\w\s]{1,12}是什么$|的定义", "definition"),
     (r"吗$|是否|是不是|有没有|能否|能不能|会不会", "yes/no"),
 )  # fmt: skip
@@ -68,12 +76,14 @@ _POLITE = re.compile(
     re.IGNORECASE,
 )
 _ASKING = frozenset(" ".join(lexicon()["asking"]).split())
-_HOW_MANY = re.compile("几.?$|多少.?$")
+_HOW_MANY = re.compile("(百分之)?几.?$|多少.?$|哪.?$|[多几]长时间$")
 _SEPARATORS = re.compile(
     r"[?？;；]+\s*|(?:,\s*|\s)and (?=(?:who|when|where|what|which|how|is|are|did|does|was|were)\b)|"
     r"[，,](?=(?:以及|并且|又|还有)?(?:谁|由谁|由哪|什么时候|何时|哪|多少|几|为什么|是否))|以及(?=谁|何时|哪|多少)",
     re.IGNORECASE,
 )
+_PHRASE = 4  # characters of a Chinese phrase
+_TYPES: Mapping[str, str] = lexicon()["types"]
 _IRREGULAR = {
     form: base for base, *forms in map(str.split, lexicon()["irregular"]) for form in forms
 }
@@ -120,6 +130,17 @@ class Question:
             counted=_counted(folded) if expects == "count" else (),
         )
 
+    @cached_property
+    def wanted(self) -> frozenset[str]:
+        """The stems of the words that an answer should share. Words that only say of what type the
+        answer is are left out, unless nothing but a name is left: what a mill cost is not what
+        anything there costs."""
+        words = _whole_words(self.words) if self.language == "zh" else self.words
+        types = _TYPES.get(self.expects, "").split()
+        telling = stems(one for one in words if one not in types)
+        named = stems(word for name, _ in names(self.text) for word in tokens(name))
+        return telling if telling - named or self.expects == "where" else stems(words)
+
     @property
     def query(self) -> str:
         """The words to search pictures and texts for."""
@@ -129,9 +150,28 @@ class Question:
 def content_words(text: str) -> tuple[str, ...]:
     """Returns the words of a question that an answer should share, each once."""
     asking = _ASKING | EMPTY_WORDS
-    words = (word for word in tokens(text) if word not in asking and not _HOW_MANY.match(word))
+    cut = [word for word in tokens(text) if word not in asking and not _HOW_MANY.match(word)]
+    words = _with_names(cut, fold(text)) if HAN.search(text) else cut
     pictures = (word for word in words if not _ABOUT_PICTURES.fullmatch(word))
     return tuple(dict.fromkeys(pictures))[:MOST_WORDS]
+
+
+def _with_names(words: Sequence[str], text: str) -> list[str]:
+    """Joins single characters in a row before a longer word: a name that no dictionary has, as 新林
+    in 新林图书馆."""
+    found: list[str] = []
+    run = ""
+    for word in words:
+        if len(word) == 1 and HAN.match(word):
+            joins = run + word in text
+            found += "" if joins else run
+            run = run + word if joins else word
+            continue
+        whole = len(run) > 1 and run + word[0] in text
+        found += [run] if whole else run
+        run = ""
+        found.append(word)
+    return [*found, *run]
 
 
 @lru_cache(maxsize=8192)
@@ -173,6 +213,28 @@ def stem(word: str) -> str:
 def stems(words: Iterable[str]) -> frozenset[str]:
     """Returns the stems of words."""
     return frozenset(map(stem, words))
+
+
+def _whole_words(words: Sequence[str]) -> list[str]:
+    """Returns Chinese words without those inside of others: 图书馆 stands for 图书 too. A phrase
+    that others make up gives way to them, as 对外开放 to 对外 and 开放."""
+    halves = [(one, other) for one in words for other in words if one + other in words]
+    phrases = {one + other: (one, other) for one, other in halves if len(one + other) >= _PHRASE}
+    rest = [
+        one
+        for one in words
+        if one not in phrases
+        and all(one in some or one not in phrase for phrase, some in phrases.items())
+    ]
+    return [one for one in rest if not any(one != other and one in other for other in rest)]
+
+
+def words_in(text: str, wanted: frozenset[str]) -> frozenset[str]:
+    """Returns which stems are in a text. Chinese words are looked for as they stand, since the text
+    may be cut otherwise."""
+    folded = fold(text)
+    chinese = frozenset(word for word in wanted if HAN.search(word) and word in folded)
+    return chinese | (wanted & stems(re.findall(r"[^\W_]+", HAN.sub(" ", folded))))
 
 
 def spellings_of(word: str) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ from seesay.rag.table_words import (
     variants,
 )
 from seesay.search.catalog.drafts import TableColumn, TableData
-from seesay.search.reading.values import read_number
+from seesay.search.reading.values import read_number, scaled_to
 from seesay.text import Text
 
 _MOST_VALUES = 20_000  # different texts of a column that a question may name
@@ -371,13 +371,11 @@ class _Question:
 
     def _limit(self, column: TableColumn, sign: str, number: str, unit: str) -> None:
         known = read_number(number)
-        scale = 1e8 if "亿" in column.unit else 1e4 if "万" in column.unit else 1.0
         if known is None or (known.unit == "%" and column.unit != "%"):
             raise _UnsureError(
                 f"{number!r} does not fit {column.name}", f"{number!r} 与 {column.name} 不符"
             )
-        is_scaled = unit == "元" or any(one in number for one in "万亿")
-        value = known.value / scale if is_scaled else known.value
+        value = scaled_to(known, f"{number}{unit}", column.unit)
         comparison: Comparison = sign  # type: ignore[assignment]
         self.limits.append(PlanFilter(column=column.name, comparison=comparison, value=value))
 

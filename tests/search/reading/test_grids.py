@@ -65,6 +65,31 @@ def test_titles_totals_and_notes_are_told_from_rows():
     assert table.address(0, 1) == "B3"
 
 
+@pytest.mark.parametrize(
+    ("cells", "heading", "unit", "values"),
+    [
+        (["1.2亿", "300", "5千万元"], "收入（万元）", "万元", (12_000, 300, 5_000)),
+        (["25元", "三千五百", "3万"], "收入（万元）", "万元", (0.0025, 3_500, 3)),
+        (["1.2亿", "300"], "收入（元）", "元", (120_000_000, 300)),
+        (["2bn", "40"], "Income (million)", "million", (2_000, 40)),
+        (["$1.2亿", "$300"], "收入（万元）", "", ("$1.2亿", "$300")),
+        (["12%", "9%"], "收入（万元）", "", ("12%", "9%")),
+        (["3千", "40"], "重量（千克）", "千克", (3_000, 40)),
+    ],
+)
+def test_numbers_with_a_scale_of_their_own_are_converted_to_the_unit(cells, heading, unit, values):
+    (table,) = tables_of([["地区", heading], *([f"区{n}", one] for n, one in enumerate(cells))])
+    assert table.columns[1].unit == unit
+    assert tuple(row[1] for row in table.rows) == values
+
+
+def test_numbers_are_converted_to_the_unit_in_the_title():
+    rows = [["收入（单位：万元）"], ["地区", "收入"], ["华东", "1.2亿元"], ["华北", "300"]]
+    (table,) = tables_of(rows)
+    assert table.columns[1].unit == "万元"
+    assert table.rows == (("华东", 12_000.0), ("华北", 300.0))
+
+
 def test_blank_rows_and_columns_separate_tables():
     first, second, third = tables_of(
         [

@@ -18,7 +18,7 @@ from seesay.search.catalog.drafts import Cell, Place, TableColumn, TableData, co
 from seesay.search.reading.blocks import Block, passages_of
 from seesay.search.reading.messages import FileContent, Passage
 from seesay.search.reading.packages import refused
-from seesay.search.reading.values import MISSING, Number, read_day, read_number
+from seesay.search.reading.values import MISSING, Number, read_day, read_number, scale_of, scaled_to
 from seesay.text import Text
 
 MOST_ROWS = 100_000
@@ -35,6 +35,8 @@ _TOTALS = frozenset(
 _NOTE = re.compile(r"(注|备注|说明|资料来源|数据来源|来源|notes?|sources?)\s*[:：\d]", re.I)
 _UNIT = re.compile(r"[（(\[]([^（()）\[\]]{1,8})[)）\]]\s*$")
 _TITLE_UNIT = re.compile(r"(?:单位|unit)\s*[:：]\s*([^\s，,)）]{1,8})", re.I)
+_OTHER_MONEY = frozenset(("$", "€", "£", "usd", "eur", "gbp", "hk$", "us$"))
+_OF_OTHER = frozenset(("美元", "欧元", "港元"))
 _PERIOD = re.compile(r"(19|20)\d\d|\d{1,2}\s*月|q[1-4]|[1-4]季度", re.I)
 
 RawCell = str | Number | datetime
@@ -266,9 +268,8 @@ def _table(grid: Grid, region: _Region, heads: int, title: str) -> _Table:
     columns, values = [], []
     unit = _TITLE_UNIT.search(title)
     for column, name in zip(range(region.left, region.right + 1), names, strict=True):
-        known, cells = _typed(name, [line.get(column) for _, line in asked])
-        if known.type == "number" and not known.unit and unit:
-            known = replace(known, unit=unit[1])
+        some = [line.get(column) for _, line in asked]
+        known, cells = _typed(name, some, unit[1] if unit else "")
         columns.append(known)
         values.append(cells)
     data = TableData(
@@ -318,15 +319,20 @@ def _is_total(line: Line) -> bool:
     return isinstance(first, str) and fold(first).replace(" ", "").rstrip(":") in _TOTALS
 
 
-def _typed(name: str, cells: Sequence[RawCell | None]) -> tuple[TableColumn, list[Cell]]:
-    """Returns the column with its values: numbers or dates if all of them are, else text."""
+def _typed(
+    name: str, cells: Sequence[RawCell | None], unit_of_table: str
+) -> tuple[TableColumn, list[Cell]]:
+    """Returns the column with its values: numbers or dates if all of them are, else text. Numbers
+    are in the unit of the column, or of the table where neither column nor cells name one."""
     there = [cell for cell in cells if cell is not None and not _is_missing(cell)]
     unit = _UNIT.search(name)
     numbers = _all_numbers(there)
-    if numbers is not None:
-        units = {one.unit for one in numbers} - {""}
-        found = unit[1] if unit else next(iter(units), "")
-        values = iter(one.value for one in numbers)
+    found = None if numbers is None else _unit_of(numbers, unit[1] if unit else "", unit_of_table)
+    if numbers is not None and found is not None:
+        values = iter(
+            scaled_to(one, cell, found) if isinstance(cell, str) else one.value
+            for one, cell in zip(numbers, there, strict=True)
+        )
         column = TableColumn(name=name, type="number", unit=found)
         return column, [next(values) if _is_there(cell) else None for cell in cells]
     days = [cell if isinstance(cell, datetime) else _day(cell) for cell in there]
@@ -336,6 +342,22 @@ def _typed(name: str, cells: Sequence[RawCell | None]) -> tuple[TableColumn, lis
         return column, [next(dates) if _is_there(cell) else None for cell in cells]
     column = TableColumn(name=name, type="text")
     return column, [None if cell is None else as_text(cell)[:_MOST_CELL] for cell in cells]
+
+
+def _unit_of(numbers: Sequence[Number], heading: str, of_table: str) -> str | None:
+    """Returns the unit of a column: of its heading, else of its cells, else of the table. None if
+    the cells name another one than the heading, such as dollars below 万元."""
+    own = next((one.unit for one in numbers if one.unit), "")
+    if heading:
+        is_money = heading.endswith("元") or scale_of(heading) > 1
+        if own == "%":
+            return None if is_money else own
+        other = own in _OTHER_MONEY and heading.endswith("元") and heading[-2:] not in _OF_OTHER
+        return None if other else heading
+    if own == "%" or own in _OTHER_MONEY:
+        return own
+    # ¥1,200 in a table in 万元 is 1,200 of these.
+    return of_table if scale_of(of_table) > 1 else own or of_table
 
 
 def _all_numbers(cells: Sequence[RawCell]) -> list[Number] | None:

@@ -34,6 +34,13 @@ _CHINESE = re.compile(
     "(?=[十百千万萬亿億]|.{1,3}[十百千万萬亿億])[零\u3007一二三四五六七八九十两兩]"
     "[零\u3007一二三四五六七八九十百千万萬亿億两兩]*"
 )
+_SCALE_OF_UNIT = re.compile(
+    r"万亿|千万|百万|[万萬亿億]|[百千](?=元|美元|欧元|人|$)|"
+    r"(?<![a-z])(?:thousand|million|billion|bn|mn|k)(?![a-z])"
+)
+_OWN_UNIT = re.compile(
+    r"[万萬亿億元]|\d\s*(?:[百千]|thousand|million|billion|bn|mn|k|rmb|cny|yuan)"
+)
 _MONTH = re.compile(r"(\d{4})\s*(?:年|[-/.])\s*(\d{1,2})\s*月?")
 _MOST_DIGITS = 15  # what is longer is a number of something, such as a card
 
@@ -65,6 +72,23 @@ def read_number(text: str) -> Number | None:
     # From one decimal text, so that 1.2亿 is 120000000 and not 1.2 times a power.
     value = float(f"{sign}{digits}{part['part'] or ''}e{power}")
     return Number(value, part["before"] or part["after"] or "")
+
+
+def scaled_to(number: Number, text: str, unit: str) -> float:
+    """Returns a number in the unit of its column: 1.2亿 is 12,000 in a column of 万元. What is
+    written without a scale or 元 of its own, such as 1,200 or 三千五百, is in that unit already."""
+    has_own_unit = _OWN_UNIT.search(_plain(text)) is not None
+    return number.value / scale_of(unit) if has_own_unit else number.value
+
+
+def scale_of(unit: str) -> int:
+    """Returns what a unit multiplies by: 10,000 for 万元, 1 for 元, kg and 千克."""
+    match = _SCALE_OF_UNIT.search(_plain(unit))
+    return 10 ** _SCALES[match[0]] if match else 1
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip().lower()
 
 
 def read_day(text: str) -> datetime | None:

@@ -148,7 +148,7 @@ def _packed(times: int) -> bytes:
 
 
 def _stream_bomb() -> bytes:
-    packed = stream(_packed(3000), "/Filter [/FlateDecode /FlateDecode]")
+    packed = stream(_packed(700), "/Filter [/FlateDecode /FlateDecode]")
     return raw_pdf(
         [
             "<< /Type /Catalog /Pages 2 0 R >>",
@@ -377,7 +377,7 @@ def _no_index(file: Path) -> object:
 
 
 VIDEOS = {
-    "four hours.mkv": Beast(_four_hours, ""),
+    "four hours.mkv": Beast(_four_hours, "", "400 moments"),
     "broken.mkv": Beast(_broken_video, "", "missing or damaged"),
     "no index.mp4": Beast(_no_index, error=""),
 }

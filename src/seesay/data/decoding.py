@@ -32,6 +32,7 @@ SUFFIXES = frozenset(
     for ending in (
         *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"),
         *("heic", "heif", "avif", "jxl", "jp2", "ppm", "pgm", "tga", "ico"),
+        *("arw", "cr2", "cr3", "dng", "nef", "nrw", "orf", "pef", "raf", "rw2", "srw"),
     )
 )
 
@@ -219,8 +220,8 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
                 f"{label}：是空文件（0 字节）；应为图片；请重新复制或下载",
             )
         )
-    if prefix.startswith(_JXL):
-        return _open_jxl(stream)
+    if (other := _open_other(stream, prefix, label)) is not None:
+        return other
     for name, (reader, accepts) in _readers().items():
         if accepts is not None and accepts(prefix) is not True:
             continue  # another format, or text: Pillow was built without that library
@@ -241,6 +242,15 @@ def _open(stream: BufferedIOBase, label: str) -> Image.Image:
     if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
         return _open_heif(stream)
     raise UnidentifiedImageError
+
+
+def _open_other(stream: BufferedIOBase, prefix: bytes, label: str) -> Image.Image | None:
+    """Opens what Pillow's readers do not know, or take for a TIFF; None for anything else."""
+    from seesay.data.raw_files import open_raw  # which imports two of Pillow's readers
+
+    if prefix.startswith(_JXL):
+        return _open_jxl(stream)
+    return open_raw(cast(IO[bytes], stream), prefix, label)
 
 
 def _open_heif(stream: BufferedIOBase) -> ImageFile.ImageFile:

@@ -1,14 +1,17 @@
 import io
 import os
+import socket
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
 from PIL import Image
 
+from hostile_documents import zoo
 from made_documents import write_documents
 from made_files import write_oddities, write_photo, write_zoo
-from reader_processes import reader_processes
+from reader_processes import peak_memory, reader_processes
 from seesay.search.indexing.index import index
 from seesay.search.indexing.options import IndexOptions
 from seesay.search.reading.files import ReadLimits
@@ -39,8 +42,8 @@ class PeakMemory:
             taken = 0
             for child in reader_processes():
                 try:
-                    taken += child.memory_info().rss
-                except psutil.NoSuchProcess:
+                    taken += peak_memory(child)
+                except (psutil.NoSuchProcess, OSError, ValueError):  # it has just ended
                     continue
             self.readers = max(self.readers, taken)
             self.own = max(self.own, me.memory_info().rss - self._before)
@@ -81,6 +84,35 @@ def test_documents_and_videos_without_anything_to_read_are_told(store, embedder,
     assert "locked with a password" in listed[str(pdf_named_text)]
     assert "nothing on its pages" in listed[str(files[1])]
     assert peak.readers < 400 * MEGABYTE and peak.own < 200 * MEGABYTE
+
+
+def test_hostile_documents_and_videos_are_read_or_named_within_memory(
+    store, embedder, tmp_path, capfd
+):
+    (folder := tmp_path / "zoo").mkdir()
+    limits = ReadLimits(max_pages=20, memory_bytes=512 * MEGABYTE)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        beasts = zoo(server.getsockname()[1])
+        for name, beast in beasts.items():
+            beast.write(folder / name)
+        with PeakMemory() as peak:
+            report = index(store, embedder, [folder], IndexOptions(workers=1, limits=limits))
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()  # no link was followed
+    errors = {Path(entry.path).name: entry.error for entry in store.quarantine.all()}
+    texts = {
+        Path(file.path).name: [one.text or "" for one in store.passages.of_files([file.id])]
+        for file in store.files.all()
+    }
+    for name, beast in beasts.items():
+        assert (name in errors) == (beast.error is not None), (name, errors.get(name))
+        assert beast.error is None or beast.error in errors[name].en, errors[name].en
+        assert name not in errors or HAN.search(errors[name].zh)
+        assert (name in texts) == (beast.text is not None), name
+        assert beast.text is None or any(beast.text in one for one in texts[name]), name
+    assert not report.interrupted and capfd.readouterr() == ("", "")
+    assert peak.readers < limits.memory_bytes + 150 * MEGABYTE  # what it takes from the start
 
 
 def test_a_picture_of_many_frames_costs_no_more_than_its_first(store, embedder, tmp_path):

@@ -48,6 +48,18 @@ def test_slides_have_their_number_box_title_and_notes():
     assert two.place.box[0] == 0.5
 
 
+def test_text_beside_a_slide_is_left_out_and_that_of_a_group_is_kept():
+    made = pptx.Presentation()
+    slide = made.slides.add_slide(made.slide_layouts[5])
+    slide.shapes.title.text = "Ports"
+    for left, text in ((-(10**7), "left"), (10**5, "inside"), (10**8, "right")):
+        slide.shapes.add_textbox(left, 10**5, 10**6, 10**6).text_frame.text = text
+    group = slide.shapes.add_group_shape()  # its units may be others than those of the slide
+    group.shapes.add_textbox(10**8, 10**5, 10**6, 10**6).text_frame.text = "in a group"
+    content = documents.read_slides(file_of("a.pptx", saved(made)))
+    assert texts(content) == ["Ports\ninside\nin a group"]
+
+
 @pytest.mark.parametrize(
     "hidden",
     [

@@ -155,10 +155,14 @@ def _slide_parts(slide: Element, page: int, extent: tuple[int, int] | None) -> l
     """Returns the parts of a slide, its title first; of its notes if `extent` is None."""
     titles: list[Part] = []
     others: list[Part] = []
+    grouped = {one for group in slide.iter() if local(group) == "grpSp" for one in group.iter()}
     for shape in slide.iter():
         if local(shape) not in ("sp", "graphicFrame") or _is_left_out(shape):
             continue
-        place = Place(page=page, box=extent and _box(shape, extent))
+        box = extent and _box(shape, extent)
+        if box and shape not in grouped and _is_beside(box):
+            continue
+        place = Place(page=page, box=box)
         for table in (one for one in shape.iter() if local(one) == "tbl"):
             others.append(Grid.of_rows(_slide_rows(table), place=place))
         if local(shape) == "graphicFrame":
@@ -226,6 +230,13 @@ def _box(shape: Element, extent: tuple[int, int]) -> Box | None:
         top + int(ext.get("cy", 0)) / extent[1],
     )
     return tuple(round(min(max(one, 0.0), 1.0), 4) for one in (left, top, right, bottom))  # type: ignore[return-value]
+
+
+def _is_beside(box: Box) -> bool:
+    """Whether a shape stands beside its slide, where nobody sees it; one of a group may have other
+    units."""
+    left, top, right, bottom = box
+    return (left == right and left in (0.0, 1.0)) or (top == bottom and top in (0.0, 1.0))
 
 
 def _hidden_slides(pages: list[int]) -> Text:

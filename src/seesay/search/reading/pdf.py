@@ -239,6 +239,15 @@ class _Reading:
                     f"{where.zh}只收录了画面，没有读出文字：{self.missing.zh}",
                 )
             )
+        if self.pages.has_adobe_form():
+            told.append(
+                Text(
+                    "it is a form that only Adobe's programs show in full (XFA); what its pages "
+                    "show without them was read. Print it to a PDF with Adobe Reader.",
+                    "它是只有 Adobe 软件才能完整显示的表单（XFA），只读取了页面上可见的内容；"
+                    "请用 Adobe Reader 打印成 PDF。",
+                )
+            )
         if not self.file.path.lower().endswith(".pdf"):
             told.append(
                 Text(
@@ -274,6 +283,12 @@ class _Pages:
             return _Page(number, self.document[number - 1], self.document.formenv)
         except pypdfium2.PdfiumError:
             raise _refused(None) from None
+
+    def has_adobe_form(self) -> bool:
+        """Whether it is a form in XML (XFA), which PDF 2.0 dropped."""
+        from pypdfium2 import raw
+
+        return self.document.get_formtype() in (raw.FORMTYPE_XFA_FULL, raw.FORMTYPE_XFA_FOREGROUND)
 
     def close(self) -> None:
         self.document.close()

@@ -181,7 +181,7 @@ async def _until(
     async with aclosing(steps):
         try:
             while True:
-                coming = asyncio.ensure_future(anext(steps, None))
+                coming = asyncio.ensure_future(_next(steps))
                 try:
                     await asyncio.wait({coming, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -193,6 +193,12 @@ async def _until(
                 yield step
         finally:
             stopping.cancel()
+
+
+async def _next(steps: AsyncGenerator[Shown, None]) -> Shown | None:
+    async for step in steps:
+        return step
+    return None
 
 
 def _welcome() -> str:

@@ -104,7 +104,7 @@ NEW_TALK = Text("New conversation", "新对话")
 READING = Text("Looking at it …", "正在看图……")
 CUT_OFF = Text("Cut off here: it was too long.", "回答过长，到此截断。")
 STOPPED = Text("Stopped; this does not count.", "已停止，不计入对话。")
-INQUIRY_TAB = Text("Ask the collection", "问资料库")
+INQUIRY_TAB = Text("Answers", "问答")
 INQUIRE_ABOUT = Text(
     "Ask your documents, tables, videos and pictures.", "向你的文档、表格、视频和图片提问。"
 )

@@ -243,6 +243,7 @@ gap:10px}
 border-top:1px solid var(--border-color-primary)}
 .evidence .number{flex:none;min-width:1.4em;text-align:right;font-weight:600;font-size:.85rem}
 .evidence .shown{width:120px;flex:none;border-radius:10px;overflow:hidden}
+.evidence .shown img{aspect-ratio:auto;max-height:150px;object-fit:contain}
 .evidence .told{padding:0;min-width:0;flex:1;align-items:flex-start}
 .evidence .name{max-width:100%}
 .evidence blockquote{margin:0!important;border:0!important;padding:0!important;font-size:.88rem;

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -21,6 +22,10 @@ playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 SCREENSHOTS = os.environ.get("SEESAY_SCREENSHOTS")
 """A folder to write them to, for people to look at."""
+WANTED = (
+    *("report.pdf", "figures.xlsx", "film.webm", "film.srt"),
+    *("motorcycle_left.png", "coffee.png"),
+)
 NASTY = (
     "The parrot of Harwick speaks <img src=x onerror=window.hacked=1> **loudly** "
     "${window.hacked=2}."
@@ -29,9 +34,13 @@ NASTY = (
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A collection of a PDF, a scanned page, a workbook, a video, photographs and a note."""
+    """A collection of a PDF, a workbook, a video, two photographs and a note."""
     base = tmp_path_factory.mktemp("inquiring")
-    files = write_files(base / "files")
+    write_files(base / "all files")
+    files = base / "files"
+    files.mkdir()
+    for name in WANTED:
+        shutil.move(base / "all files" / name, files)
     (files / "parrot.txt").write_text(NASTY, encoding="utf-8")
     with Collection.open(base / "all", create=True) as collection:
         collection.index([files])

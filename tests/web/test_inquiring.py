@@ -160,7 +160,7 @@ def test_a_table_opens_with_its_cells_and_a_video_at_its_moment(opened):
     expect(answer.locator(".claim")).to_contain_text("2013")
     shoot(page, "inquiry-zh-answer")
     cite(page, answer)
-    page.wait_for_function("document.querySelector('dialog.look video')?.currentTime >= 3")
+    page.wait_for_function("document.querySelector('dialog.look video')?.currentTime > 0")
     shoot(page, "inquiry-zh-video")
     close(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -180,7 +180,7 @@ def inquire(base: Path, model: str | None, assistant: LocalAssistant) -> list[Se
             print(f"\n{question}")
             print_cited(answer)
             told = [answer.text or say("not found; the nearest:", "没有找到；最接近的：")]
-            for one in answer.shown:
+            for one in answer.cited:
                 place = one.locator.label or Text.of("")
                 told.append(f"[{one.id}] {Path(one.path).name} {localized(place)}")
             remark = Text.of(" · ".join(told))

@@ -238,9 +238,9 @@ def print_cited(answer: "CitedAnswer") -> None:
             print(printable(f"{claim.text} {numbers}"))
     else:
         print(say("not found in the collection", "资料库里没有找到答案"))
-        if answer.shown:
+        if answer.cited:
             print(say("nearest:", "最接近的："))
-    for one in answer.shown:
+    for one in answer.cited:
         place = f" · {localized(at)}" if (at := one.locator.label) else ""
         print(printable(f"[{one.id}] {short_path(one.path)}{place}"))
         if answer.status != "answered" and (text := " ".join(one.text.split())):

@@ -79,7 +79,7 @@ class CitedAnswer:
     seconds: float
 
     @property
-    def shown(self) -> tuple[Evidence, ...]:
+    def cited(self) -> tuple[Evidence, ...]:
         """The evidence that claims rest on; where nothing is found, what comes nearest."""
         if self.status == "not found":
             return self.evidence[:NEAREST]

@@ -34,7 +34,7 @@ Corners = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Shown:
+class PartialAnswer:
     """An answer as far as it has come."""
 
     html: str = ""
@@ -55,7 +55,7 @@ class Shown:
         return f'<div class="turn model cited">{self.html}{note}</div>'
 
 
-def rendered(steps: AnswerStream, collection: Collection, name: str) -> Iterator[Shown]:
+def rendered(steps: AnswerStream, collection: Collection, name: str) -> Iterator[PartialAnswer]:
     """Yields the answer as HTML after each step of `stream_answer`."""
     claims: list[Claim] = []
     view = _View(collection, name, ())
@@ -66,15 +66,15 @@ def rendered(steps: AnswerStream, collection: Collection, name: str) -> Iterator
     for step in whole():
         if isinstance(step, tuple):
             view = _View(collection, name, step)
-            yield Shown(waiting=words.CHECKING.format(count=len(step)))
+            yield PartialAnswer(waiting=words.CHECKING.format(count=len(step)))
         elif isinstance(step, Claim):
             claims.append(step)
-            yield Shown(view.so_far(claims))
+            yield PartialAnswer(view.so_far(claims))
         else:
-            yield Shown(view.answer(step), understood=step.understood)
+            yield PartialAnswer(view.answer(step), understood=step.understood)
 
 
-def asked(question: str) -> str:
+def question_html(question: str) -> str:
     """A question as a turn of the conversation."""
     return f'<div class="turn you"><p>{_safe(question)}</p></div>'
 
@@ -94,16 +94,16 @@ class _View:
         if answer.model is not None and answer.claims:
             told.append(words.WRITTEN_BY.format(model=answer.model))
         notes = "".join(map(_note, told))
-        others = [one for one in answer.evidence if one not in answer.shown]
+        others = [one for one in answer.evidence if one not in answer.cited]
         if answer.status == "not found":
-            near = words.NEAREST if answer.shown else words.NOTHING_NEAR
+            near = words.NEAREST if answer.cited else words.NOTHING_NEAR
             head = f'<p class="none"><strong>{both(words.NOT_FOUND)}</strong></p>{notes}'
             head += f"<p>{both(near)}</p>"
         else:
             head = self._claims(answer.claims) + notes
         folds = _fold(words.LEFT_OUT, len(answer.dropped), self._claims(answer.dropped))
         folds += _fold(words.OTHERS, len(others), self._sources(others, answer.dropped))
-        return head + self._sources(answer.shown, answer.claims) + folds
+        return head + self._sources(answer.cited, answer.claims) + folds
 
     def so_far(self, claims: Sequence[Claim]) -> str:
         """The claims that have come, with the evidence that they cite."""

@@ -24,7 +24,7 @@ from seesay.web.answering import failed
 from seesay.web.asking import MOST_CHARACTERS
 from seesay.web.browser.viewer import VIEWER
 from seesay.web.cards import notice
-from seesay.web.citations import Shown, asked, rendered
+from seesay.web.citations import PartialAnswer, question_html, rendered
 from seesay.web.conversing import AT_ONCE, PageAnswers, no_question
 from seesay.web.form import Label, choices
 
@@ -129,7 +129,7 @@ class Inquiring:
         if not question:
             yield [inquiry, inquiry.turns or gr.skip(), failed(no_question()), gr.skip()]
             return
-        head, shown = asked(question), Shown()
+        head, shown = question_html(question), PartialAnswer()
         yield [inquiry, inquiry.turns, head + shown.written(), ""]
         work = partial(self._steps, name, question, mode, tuple(inquiry.earlier))
         try:
@@ -151,7 +151,7 @@ class Inquiring:
 
     def _steps(
         self, name: str | None, question: str, mode: str | None, earlier: tuple[str, ...]
-    ) -> Iterator[Shown]:
+    ) -> Iterator[PartialAnswer]:
         """In a thread for answers."""
         name = name or self._library.names[0]
         collection, served = self._library.get(name), self._answers.assistant
@@ -174,8 +174,8 @@ class Inquiring:
 
 
 async def _until(
-    stop: asyncio.Event, steps: AsyncGenerator[Shown, None]
-) -> AsyncGenerator[Shown, None]:
+    stop: asyncio.Event, steps: AsyncGenerator[PartialAnswer, None]
+) -> AsyncGenerator[PartialAnswer, None]:
     """Yields the steps until `stop` is set, which gives up the one that is waited for."""
     stopping = asyncio.ensure_future(stop.wait())
     async with aclosing(steps):
@@ -195,7 +195,7 @@ async def _until(
             stopping.cancel()
 
 
-async def _next(steps: AsyncGenerator[Shown, None]) -> Shown | None:
+async def _next(steps: AsyncGenerator[PartialAnswer, None]) -> PartialAnswer | None:
     async for step in steps:
         return step
     return None

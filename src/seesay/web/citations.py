@@ -224,6 +224,9 @@ def _snippet(text: str, quotes: Sequence[Quote]) -> str:
     """A part of a text, around what is quoted."""
     spans = [(quote.start, quote.end) for quote in quotes]
     begin = max(0, min((start for start, _ in spans), default=0) - _BEFORE)
+    if begin:  # at the beginning of a word, where words have spaces between them
+        begin += next((at + 1 for at, one in enumerate(text[begin : begin + 20]) if one == " "), 0)
+        begin = min(begin, *(start for start, _ in spans))
     end = max(begin + _SNIPPET, min((last for _, last in spans), default=0))
     inside = [(max(start - begin, 0), min(last, end) - begin) for start, last in spans]
     shown = _marked(text[begin:end], [(start, last) for start, last in inside if start < last])

@@ -224,7 +224,7 @@ min-width:0!important;border:0;background:transparent;padding:0;box-shadow:none}
 .turn.cited{width:100%;max-width:min(56rem,100%)}
 .turn.cited>:first-child{margin-top:0!important}
 .cited .note{font-size:.84rem;color:var(--body-text-color-subdued);margin:4px 0!important}
-.claim{margin:0 0 8px}.claim p{display:inline}
+.cited .why{margin-top:8px}.claim{margin:0 0 8px}.claim p{display:inline}
 .mark{display:inline-block;margin-right:8px;padding:0 9px;border-radius:999px;font-size:.78rem;
 line-height:1.6;background:#e3f4e8;color:#14592c}
 [data-verdict=contradicted]>.mark{background:#fdf0ef;color:#7c1d14}

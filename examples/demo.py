@@ -1,5 +1,6 @@
 """What `make demo` runs: photographs and notes into a collection, then searches among them, then
-questions about single photographs.
+questions about single photographs, then questions to a folder of documents, tables, pictures and a
+video, answered with citations.
 
 Prints what is found and answered, and writes demo/report.html with the pictures. Everything it
 makes lies in demo/, so it can be run again and again.
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import seesay
+from demo_files import write_files
 from photographs import folder
+from seesay.cli.ask import print_cited
 from seesay.cli.index import summary
 from seesay.cli.output import language, localized, print_table, progress, say, write_text
 from seesay.cli.results import to_tile
@@ -28,6 +31,15 @@ ASKED = {
     "motorcycle_left.png": Text("Is there a motorcycle in the picture?", "图里有摩托车吗？"),
     "rocket.jpg": Text("What is in the picture?", "图里有什么？"),
 }
+INQUIRIES = (
+    "When was the library opened?",
+    "How much is the rent of the workshop?",
+    "What is the total revenue of the east?",
+    "一车间的总用电量是多少？",
+    "火箭是哪一年发射的？",
+    "照片里有摩托车吗？",
+    "Who is the mayor of Harwick?",  # stands nowhere
+)
 OF_SPACE = ("astronaut.png", "hubble_deep_field.jpg", "moon.png", "rocket.jpg")
 
 
@@ -58,7 +70,8 @@ QUESTIONS = (
 
 def main(place: str = "demo", model: str | None = None) -> None:
     base = Path(place).absolute()
-    shutil.rmtree(base / "collection", ignore_errors=True)
+    for name in ("collection", "answers"):
+        shutil.rmtree(base / name, ignore_errors=True)
     base.mkdir(exist_ok=True)
     files = [
         *seesay.list_images(folder()),
@@ -77,6 +90,7 @@ def main(place: str = "demo", model: str | None = None) -> None:
         assistant = seesay.chat()
         sections += [ask(collection, assistant, *asked) for asked in ASKED.items()]
         counts = collection.stats().units
+    sections += inquire(base, model, assistant)
     pictures, notes = counts["image"], counts["text"]
     title = Text("What seesay found", "看图说话找到了什么")
     told = Text(
@@ -95,8 +109,9 @@ def main(place: str = "demo", model: str | None = None) -> None:
             '  .venv/bin/seesay search "a dog on the grass"', "  .venv/bin/seesay search 草地上的狗"
         )
     )
-    print(say("Or open this collection in a browser:", "或者在浏览器里打开这个资料库："))
-    print(f"  .venv/bin/seesay serve --collection {shlex.quote(_short(base / 'collection'))}")
+    print(say("Or open both collections in a browser:", "或者在浏览器里打开这两个资料库："))
+    served = (shlex.quote(_short(base / name)) for name in ("collection", "answers"))
+    print(f"  .venv/bin/seesay serve {' '.join(f'--collection {one}' for one in served)}")
 
 
 def write_subjects(file: Path) -> Path:
@@ -148,6 +163,30 @@ def ask(
         pictures=tuple(collection.thumbnail(unit, 128) for unit in collection.passages_of(picture)),
         remark=Text(f"{question.en} {told.en}", f"{question.zh}{told.zh}"),
     )
+
+
+def inquire(base: Path, model: str | None, assistant: LocalAssistant) -> list[Section]:
+    """Ask a folder of many kinds of files; a claim cites the place that it rests on."""
+    sections = []
+    with seesay.open(base / "answers", create=True, model=model) as collection:
+        with progress(say("files", "文件")) as tell:
+            report = collection.index(
+                [write_files(base / "folder")],
+                on_progress=lambda p: tell(p.done, p.total or 0, p.failed),
+            )
+        print(f"\n{summary(report)}")
+        for question in INQUIRIES:
+            answer = seesay.ask(question, collection, assistant=assistant, mode="quote")
+            print(f"\n{question}")
+            print_cited(answer)
+            told = [answer.text or say("not found; the nearest:", "没有找到；最接近的：")]
+            for one in answer.cited:
+                place = one.locator.label or Text.of("")
+                told.append(f"[{one.id}] {Path(one.path).name} {localized(place)}")
+            remark = Text.of(" · ".join(told))
+            title = Text("Asked of the folder", "向文件夹提问")
+            sections.append(Section(title=title, asked=question, remark=remark))
+    return sections
 
 
 def show(question: Question, results: seesay.Results) -> None:

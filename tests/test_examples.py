@@ -12,7 +12,7 @@ from photographs import PHOTOGRAPHS, folder, photographs
 from random_model import write_random_model
 
 EXAMPLES = ROOT / "examples"
-MODULES = {"photographs.py"}  # what examples share; nothing to run
+MODULES = {"demo_files.py", "photographs.py"}  # what examples share; nothing to run
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,7 @@ def test_the_demo_answers_in_both_languages_and_writes_its_report(demo):
     assert re.search(r"motorcycle_left.png：?.*摩托车.*\n图里有摩托车吗？ 有\n", demo["zh"][1])
     assert "no good match" in printed.split("一群大象在河里洗澡\n")[1].splitlines()[0]
     assert "seesay index ~/Pictures" in printed.splitlines()[-4]
-    assert printed.splitlines()[-1].endswith(f"seesay serve --collection {folder}/collection")
+    served = f"seesay serve --collection {folder}/collection --collection {folder}/answers"
+    assert printed.splitlines()[-1].endswith(served)
     page = (folder / "report.html").read_text("utf-8")
-    assert page.count("<section>") == 9 and page.count('alt="chelsea.png"') > 1
+    assert page.count("<section>") == 16 and page.count('alt="chelsea.png"') > 1

@@ -1,6 +1,7 @@
 """`seesay ask` without pictures: a question to a collection."""
 
 import json
+from io import BytesIO, TextIOWrapper
 
 import pytest
 
@@ -67,3 +68,37 @@ def test_text_of_files_controls_no_terminal(notes, capsys):
     make_collection(place, {"/a\x1b[31m.txt": "The rocket stands on the \x1b[31mred pad."}).close()
     assert run(["ask", "Where does the rocket stand?", "--collection", "odd"]) == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_conversation_goes_on_and_begins_anew(notes, monkeypatch, capsys):
+    lines = ["Where does the rocket stand?", "When was it built?", "/clear", "And it?", "/nothing"]
+    type_lines(monkeypatch, *lines)
+    assert run(["chat", "-c", "default"]) == 1
+    shown = capsys.readouterr()
+    told = shown.out.splitlines()
+    assert told[0].startswith("The rocket stands on the launch pad. [")
+    at = told.index("When was the rocket built?")
+    assert told[at + 1].startswith("It was built in 1969. [")
+    # Nothing is left of the earlier questions, to which "it" could refer.
+    assert "not found in the collection" in told[at + 2 :]
+    assert "no command /nothing" in shown.err and "/image" not in shown.err
+
+
+def test_a_conversation_is_in_the_language_of_the_terminal(notes, language, monkeypatch, capsys):
+    type_lines(monkeypatch, "南京市长江大桥是哪一年建成的？", "火车什么时候通车？", "/quit", "x")
+    assert run(["chat", "--mode", "quote"]) == 0
+    shown = capsys.readouterr().out
+    assert "1968" in shown
+    assert ("没有找到答案" if language == "zh" else "not found") in shown
+
+
+def test_a_conversation_is_about_pictures_or_with_a_collection(notes, capsys):
+    assert run(["chat", "a.png", "-c", "default"]) == 2
+    assert "--collection is for questions to a collection" in capsys.readouterr().err
+    assert run(["chat", "-c", "default", "--system", "Be brief."]) == 2
+    assert "--system" in capsys.readouterr().err
+
+
+def type_lines(monkeypatch, *lines):
+    content = "\n".join(lines).encode()
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(content), encoding="utf-8"))

@@ -70,6 +70,8 @@ def test_inflected_words_share_a_stem():
 
 FOLLOWING = [
     ("Who designed Harwick Library?", "When did it open?", "When did Harwick Library open?"),
+    ("When was the library opened?", "Who designed it?", "Who designed the library?"),
+    ("What is the top speed?", "Is it allowed?", "Is the top speed allowed?"),
     ("When was Ada Lovelace born?", "Who is her brother?", "Who is Ada Lovelace's brother?"),
     ("How many people work in Lisbon?", "And in Porto?", "How many people work in Porto?"),
     (

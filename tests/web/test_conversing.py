@@ -58,7 +58,7 @@ def opened(browser, address):
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: contexts.append(error))
         page.goto(address)
-        page.get_by_role("tab").nth(1).click()
+        page.get_by_role("tab").nth(2).click()
         expect(page.locator("#ask-now")).to_be_visible()
         contexts.append(context)
         return page

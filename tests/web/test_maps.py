@@ -11,7 +11,7 @@ from seesay.search.collection import Collection
 
 
 def map_of(page, kind=None):
-    page.get_by_role("tab").nth(2).click()
+    page.get_by_role("tab").nth(3).click()
     if kind:
         page.locator(f"#modality input[value={kind}]").click()
     return page.locator(f"#map .plane[data-shown={kind or 'image'}]")
@@ -107,18 +107,18 @@ def test_texts_are_dots_that_say_how_they_begin(visit, served):
 
 def test_the_map_that_was_asked_for_last_is_the_one_that_stays(visit):
     page = visit(query="/?collection=trip")
-    page.get_by_role("tab").nth(2).click()
+    page.get_by_role("tab").nth(3).click()
     for kind in ("text", "image", "place"):
         page.locator(f"#modality input[value={kind}]").click()
     expect(page.locator("#map .plane[data-shown=place] .spot")).to_have_count(2)
     page.get_by_role("tab").nth(0).click()
-    page.get_by_role("tab").nth(2).click()
+    page.get_by_role("tab").nth(3).click()
     expect(page.locator("#map .plane[data-shown=place] .spot")).to_have_count(2)
 
 
 def test_without_positions_the_map_says_so(visit):
     page = visit(query="/?collection=few")
-    page.get_by_role("tab").nth(2).click()
+    page.get_by_role("tab").nth(3).click()
     page.locator("#modality input[value=place]").click()
     expect(page.locator("#told")).to_contain_text("No picture here says where it was taken.")
 

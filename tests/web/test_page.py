@@ -54,8 +54,8 @@ def test_pictures_are_thumbnails_that_load_when_they_come_into_sight(visit):
 @pytest.mark.parametrize(
     ("locale", "tabs", "button", "tag"),
     [
-        ("en-US", ["Search", "Duplicates", "Map"], "Search", "en"),
-        ("zh-CN", ["查找", "重复文件", "地图"], "查找", "zh-CN"),
+        ("en-US", ["Search", "Answers", "Duplicates", "Map"], "Search", "en"),
+        ("zh-CN", ["查找", "问答", "重复文件", "地图"], "查找", "zh-CN"),
     ],
 )
 def test_labels_are_in_the_language_of_the_browser(visit, locale, tabs, button, tag):

@@ -1,8 +1,9 @@
 """`seesay ask`: a question about pictures or a video, answered as it is written; without pictures,
 a question to a collection, answered with citations."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,10 +14,11 @@ from seesay.cli.output import say
 from seesay.text import Text, printable, to_unicode
 
 if TYPE_CHECKING:
+    from seesay.inference.answer import Assistant as AnyAssistant
     from seesay.rag.claims import CitedAnswer
+    from seesay.search.collection import Collection as OpenCollection
 
-NEAREST = 3  # passages shown where nothing is found
-_SNIPPET = 200  # characters of them
+_SNIPPET = 200  # characters of what comes nearest
 
 Pictures = Annotated[
     list[str] | None,
@@ -83,7 +85,7 @@ def ask(
     if not paths:
         _ask_collection(wanted, mode, collection, where or [], answering, as_json=json)
         return
-    _refuse_with_pictures(mode=mode, collection=collection, where=where)
+    refuse_with_pictures(mode=mode, collection=collection, where=where)
     config = answering.config()
     assistant = answering.load(len(paths))
     images = read_pictures(paths)
@@ -129,7 +131,8 @@ def _split(given: Sequence[str], questions: Sequence[str]) -> tuple[list[str], l
     return paths, wanted
 
 
-def _refuse_with_pictures(**given: object) -> None:
+def refuse_with_pictures(**given: object) -> None:
+    """Raises ConfigError for options of questions to a collection."""
     from seesay.errors import ConfigError
 
     if names := ", ".join(f"--{name}" for name, value in given.items() if value):
@@ -151,36 +154,74 @@ def _ask_collection(  # the options of the command
     *,
     as_json: bool,
 ) -> None:
-    from seesay.cli.inputs import load_model, opened
-    from seesay.cli.output import print_json, working
-    from seesay.rag.answer import AskConfig, ask
+    from seesay.cli.output import print_json
     from seesay.search.plain import to_plain
 
-    if mode is None:
-        mode = "endpoint" if answering.endpoint else "assistant" if answering.model else "quote"
-    AskConfig(mode=mode, endpoint=answering.endpoint)  # checked before anything is loaded
-    with opened(collection, device=answering.device) as here:
-        load_model(here, for_words=True)
-        assistant = None if mode == "quote" else answering.load(AskConfig().limits.pictures)
-        history: list[str] = []
+    with inquiry(mode, collection, where, answering) as inquiring:
         for question in questions:
-            with working(say("looking for the answer", "正在查找答案")):
-                answer = ask(
-                    question,
-                    here,
-                    mode=mode,
-                    assistant=assistant,
-                    endpoint=answering.endpoint,
-                    where=where,
-                    history=history,
-                )
-            history.append(answer.understood)
+            answer = inquiring.ask(question)
             if as_json:
                 print_json(to_plain(answer))
                 continue
             if len(questions) > 1:
                 print(printable(answer.understood))
             print_cited(answer)
+
+
+@dataclass(kw_only=True)
+class Inquiry:
+    """Questions to a collection, where a later one may refer to an earlier one."""
+
+    collection: "OpenCollection"
+    mode: Literal["quote", "assistant", "endpoint"]
+    endpoint: str | None
+    assistant: "AnyAssistant | None"
+    where: Sequence[str]
+    history: list[str] = field(default_factory=list)
+    """The questions so far, as they were understood."""
+
+    def ask(self, question: str) -> "CitedAnswer":
+        """Answers a question. Raises what `rag.answer.ask` does."""
+        from seesay.cli.output import working
+        from seesay.rag.answer import ask
+
+        with working(say("looking for the answer", "正在查找答案")):
+            answer = ask(
+                question,
+                self.collection,
+                mode=self.mode,
+                assistant=self.assistant,
+                endpoint=self.endpoint,
+                where=self.where,
+                history=self.history,
+            )
+        self.history.append(answer.understood)
+        return answer
+
+
+@contextmanager
+def inquiry(
+    mode: Literal["quote", "assistant", "endpoint"] | None,
+    collection: str | None,
+    where: Sequence[str],
+    answering: Answering,
+) -> Iterator[Inquiry]:
+    """Opens a collection and the model that answers, if any, to ask questions."""
+    from seesay.cli.inputs import load_model, opened
+    from seesay.rag.answer import AskConfig
+
+    if mode is None:
+        mode = "endpoint" if answering.endpoint else "assistant" if answering.model else "quote"
+    config = AskConfig(mode=mode, endpoint=answering.endpoint)  # before anything is loaded
+    with opened(collection, device=answering.device) as here:
+        load_model(here, for_words=True)
+        yield Inquiry(
+            collection=here,
+            mode=mode,
+            endpoint=answering.endpoint,
+            assistant=None if mode == "quote" else answering.load(config.limits.pictures),
+            where=where,
+        )
 
 
 def print_cited(answer: "CitedAnswer") -> None:
@@ -195,14 +236,11 @@ def print_cited(answer: "CitedAnswer") -> None:
         for claim in answer.claims:
             numbers = "".join(f"[{number}]" for number in claim.evidence)
             print(printable(f"{claim.text} {numbers}"))
-        numbers_used = {number for claim in answer.claims for number in claim.evidence}
-        cited = [one for one in answer.evidence if one.id in numbers_used]
     else:
         print(say("not found in the collection", "资料库里没有找到答案"))
-        cited = list(answer.evidence[:NEAREST])
-        if cited:
+        if answer.cited:
             print(say("nearest:", "最接近的："))
-    for one in cited:
+    for one in answer.cited:
         place = f" · {localized(at)}" if (at := one.locator.label) else ""
         print(printable(f"[{one.id}] {short_path(one.path)}{place}"))
         if answer.status != "answered" and (text := " ".join(one.text.split())):

@@ -1,8 +1,8 @@
-"""`seesay chat`: a conversation, typed or from a pipe."""
+"""`seesay chat`: a conversation about pictures or with a collection, typed or from a pipe."""
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.options import Answering, with_answering
+from seesay.cli.ask import Inquiry, Mode, inquiry, print_cited, refuse_with_pictures
+from seesay.cli.options import Answering, Collection, Where, with_answering
 from seesay.cli.output import localized, print_pieces, say, warn, warn_of_limits
 from seesay.errors import ConfigError, DataError, ImageError, SeesayError
-from seesay.text import Text
+from seesay.text import Text, printable
 
 if TYPE_CHECKING:
     from seesay.inference.answer import Assistant as AnyAssistant
@@ -24,8 +25,10 @@ Pictures = Annotated[
     typer.Argument(
         metavar="PICTURES",
         help=say(
-            "Pictures, folders with pictures in them, or a video, for the first question.",
-            "第一个问题要用的图片、含有图片的文件夹或视频。",
+            "Pictures, folders with pictures in them, or a video, for the first question. With "
+            "--collection none: the collection is asked.",
+            "第一个问题要用的图片、含有图片的文件夹或视频。配合 --collection 时不给图片，"
+            "改为向资料库提问。",
         ),
     ),
 ]
@@ -39,33 +42,102 @@ _COMMANDS = Text(
     "/image PATH adds a picture or video to the next question, /clear starts over, /quit ends",
     "/image 路径 为下一个问题添加图片或视频，/clear 重新开始，/quit 退出",
 )
+_FEW_COMMANDS = Text("/clear starts over, /quit ends", "/clear 重新开始，/quit 退出")
 
 
 @with_answering()
 def chat(
     pictures: Pictures = None,
     system: System = "",
+    mode: Mode = None,
+    collection: Collection = None,
+    where: Where = None,
     *,
     answering: Answering,
 ) -> None:
+    if collection is not None or mode is not None or where:
+        if pictures:
+            refuse_with_pictures(mode=mode, collection=collection, where=where)
+        _refuse_system(system)
+        with inquiry(mode, collection, where or [], answering) as inquiring:
+            _converse(_Questions(inquiring).take, _FEW_COMMANDS)
+        return
     config = answering.config()
     talk = _Session(answering.load(len(pictures or ())), config, system)
     for picture in pictures or ():
         talk.add(picture)
+    _converse(talk.take, _COMMANDS)
+
+
+def _converse(take: Callable[..., None], commands: Text) -> None:
+    """Hands each line to `take`, until the end of input or /quit."""
     typed = sys.stdin.isatty()
     if typed:
-        print(localized(_COMMANDS), file=sys.stderr)
+        print(localized(commands), file=sys.stderr)
     failed = False
     for line in _lines(typed=typed):
         if line == "/quit":
             break
         try:
-            talk.take(line, typed=typed)
+            take(line, typed=typed)
         except SeesayError as error:
             warn(localized(error.text))
             failed = True
     if failed and not typed:
         raise typer.Exit(1)
+
+
+def _refuse_system(system: str) -> None:
+    if system:
+        raise ConfigError(
+            Text(
+                "--system is for a conversation about pictures, and a collection is asked; "
+                "expected one or the other; leave one out",
+                "--system 用于围绕图片的对话，而这里是向资料库提问；两者只应有其一；请去掉一个",
+            )
+        )
+
+
+def _unknown(command: str, commands: Text) -> ConfigError:
+    return ConfigError(
+        Text(
+            f"there is no command {command[:40]}; expected one of these: {commands.en}",
+            f"没有命令 {command[:40]}；应为以下之一：{commands.zh}",
+        )
+    )
+
+
+class _Questions:
+    """The conversation with a collection."""
+
+    def __init__(self, inquiring: Inquiry) -> None:
+        self._inquiring = inquiring
+
+    def take(self, line: str, *, typed: bool) -> None:
+        """Handles a line of input. Raises SeesayError."""
+        command = line.partition(" ")[0]
+        if command == "/clear":
+            self._inquiring.history.clear()
+            if typed:
+                warn(say("a new conversation begins", "已开始新对话"))
+        elif command == "/help":
+            warn(localized(_FEW_COMMANDS))
+        elif command.startswith("/"):
+            raise _unknown(command, _FEW_COMMANDS)
+        elif line:
+            self._ask(line, typed=typed)
+
+    def _ask(self, question: str, *, typed: bool) -> None:
+        try:
+            answer = self._inquiring.ask(question)
+        except KeyboardInterrupt:  # stops this answer and drops it
+            if not typed:
+                raise
+            warn(_stopped())
+            return
+        if answer.understood != question:
+            print(printable(answer.understood))
+        print_cited(answer)
 
 
 class _Session:
@@ -113,12 +185,7 @@ class _Session:
         elif command in ("/help", "/image"):
             warn(localized(_COMMANDS))
         elif command.startswith("/"):
-            raise ConfigError(
-                Text(
-                    f"there is no command {command[:40]}; expected one of these: {_COMMANDS.en}",
-                    f"没有命令 {command[:40]}；应为以下之一：{_COMMANDS.zh}",
-                )
-            )
+            raise _unknown(command, _COMMANDS)
         elif line:
             self._ask(line, typed=typed)
 
@@ -135,7 +202,7 @@ class _Session:
         except KeyboardInterrupt:  # stops this answer and drops it
             if not typed:
                 raise
-            warn(say("stopped; ask again, or /quit", "已停止；可重新提问，或用 /quit 退出"))
+            warn(_stopped())
             return
         self._waiting = []
         warn_of_limits(answer, max_tokens)
@@ -150,6 +217,10 @@ class _Session:
                     f"以下图片没有加入对话：{names}；可用 /image 路径 重新添加",
                 )
             )
+
+
+def _stopped() -> str:
+    return say("stopped; ask again, or /quit", "已停止；可重新提问，或用 /quit 退出")
 
 
 def _path(typed: str) -> str:

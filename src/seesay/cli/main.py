@@ -102,7 +102,13 @@ ASSISTANT_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
         ),
     ),
     (caption, say("Describe each picture in a line.", "给每张图片写一行说明。")),
-    (chat, say("Talk about pictures, turn by turn.", "围绕图片多轮对话。")),
+    (
+        chat,
+        say(
+            "Talk about pictures, or with a collection, turn by turn.",
+            "围绕图片或向资料库多轮对话。",
+        ),
+    ),
     (
         tokens,
         say(

@@ -211,7 +211,7 @@ def compose(
 
         searched = service.metrics.count_search
         jobs = None if config.read_only else service.jobs
-        answers = None if assistant is None else PageAnswers(assistant, service.answers.stream)
+        answers = PageAnswers(assistant, service.answers.stream)
         built = build_page(library, jobs=jobs, searched=searched, answers=answers)
         return mount_page(app, built)
 

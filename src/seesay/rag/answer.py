@@ -314,8 +314,14 @@ class _Answering:
         if self._config.mode == "endpoint":
             return False
         known = None if self._assistant is None else self._assistant.name
-        entry = find_assistant(known or self._config.model or default_assistant())
-        return entry is not None and entry.built_in is not None
+        return sees_only(known or self._config.model or default_assistant())
+
+
+def sees_only(assistant: str) -> bool:
+    """Whether the assistant of this name is a built-in one, which looks at pictures and reads no
+    texts."""
+    entry = find_assistant(assistant)
+    return entry is not None and entry.built_in is not None
 
 
 def as_claim(question: Question, answer: Answer) -> str:

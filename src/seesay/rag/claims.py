@@ -17,6 +17,8 @@ from seesay.text import Text
 Verdict = Literal["supported", "contradicted", "not found"]
 Mode = Literal["quote", "assistant", "endpoint"]
 MOST_CLAIMS = 12
+NEAREST = 3
+"""Passages shown where nothing is found."""
 _LONGEST = 600  # characters of a claim
 _LINK = re.compile(r"!?\[([^\]]*)\]\(\s*[^)]*\)|<[^<>]*>")
 _ADDRESS = re.compile(r"(?:\b[a-z][a-z0-9+.-]*://|\bwww\.|\b(?:data|javascript|mailto):)\S*", re.I)
@@ -75,6 +77,14 @@ class CitedAnswer:
     """The model that wrote the answer; None for quotes and computed values."""
     notes: tuple[Text, ...] = ()
     seconds: float
+
+    @property
+    def cited(self) -> tuple[Evidence, ...]:
+        """The evidence that claims rest on; where nothing is found, what comes nearest."""
+        if self.status == "not found":
+            return self.evidence[:NEAREST]
+        used = {number for claim in self.claims for number in claim.evidence}
+        return tuple(one for one in self.evidence if one.id in used)
 
     @property
     def text(self) -> str:

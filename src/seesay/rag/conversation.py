@@ -35,6 +35,11 @@ _SUBJECT_ZH = re.compile(
     r"(?:是|有|在|于|由|的(?!士|确)|什么|多少|几|哪|何时|占|花|建|开|共|一共|谁|为|呢|吗|[？?]|$)"
 )
 _AUXILIARY = frozenset(("did", "does", "do", "is", "are", "was", "were", "has", "have", "had"))
+_PARTICIPLE = re.compile(
+    r"^(\w{2,}[^\We]ed|born|bought|built|drawn|found|given|held|kept|known|laid|led|lost|made|paid|"
+    r"sent|sold|taken|written)$",
+    re.I,
+)
 _REWRITE = Text(
     "Earlier questions, oldest first:\n{history}\nRewrite this last question so that it can be "
     "understood alone. Write the question and nothing else: {question}",
@@ -110,6 +115,7 @@ def _noun(words: Sequence[str]) -> str:
     ends = EMPTY_WORDS | _AUXILIARY
     phrase = list(takewhile(lambda word: word.lower() not in ends, words[at + 1 : at + 5]))
     last = at + 1 + len(phrase) == len(words)
-    if last and len(phrase) > 1 and {"did", "does", "do"} & set(folded[:at]):
+    asks = bool({"did", "does", "do"} & set(folded[:at]))
+    if last and len(phrase) > 1 and (asks or _PARTICIPLE.search(phrase[-1])):
         phrase.pop()  # the verb
     return " ".join((words[at], *phrase)) if phrase else ""

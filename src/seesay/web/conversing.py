@@ -10,7 +10,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from seesay.errors import MissingExtraError, SeesayError
 
@@ -37,20 +37,27 @@ from seesay.web.uploads import decode_picture, name_of, refusal
 MOST_PICTURES = 8
 """Of one conversation."""
 _THUMBNAIL = 96  # pixels
-_AT_ONCE = 64  # visitors whose question is answered or waits
+AT_ONCE = 64
+"""Visitors whose question is answered or waits."""
 
 Pieces = Iterator[str | Answer]
-Stream = Callable[[Callable[[], Pieces]], AsyncGenerator[str | Answer, None]]
+Piece = TypeVar("Piece")
+
+
+class Stream(Protocol):
+    """How work is done in a thread that is kept for answers."""
+
+    def __call__(self, function: Callable[[], Iterator[Piece]]) -> AsyncGenerator[Piece, None]:
+        """Yields what a function yields. Refuses with an HTTPException where too many wait."""
 
 
 @dataclass(frozen=True)
 class PageAnswers:
     """The assistant of the server, and how work is done in its threads."""
 
-    assistant: ServedAssistant
+    assistant: ServedAssistant | None
+    """Answers questions about pictures; without one these have no tab."""
     stream: Stream
-    """Yields what a function yields in a thread that is kept for answers. Refuses with an
-    HTTPException where too many wait."""
 
 
 @dataclass
@@ -78,8 +85,8 @@ class _Picture:
 class Asking:
     """The components of the tab and their handlers."""
 
-    def __init__(self, answers: PageAnswers) -> None:
-        self._answers = answers
+    def __init__(self, assistant: ServedAssistant, stream: Stream) -> None:
+        self._assistant, self._stream = assistant, stream
         with gr.Tab(words.ASK_TAB.en, id="ask-tab") as self.tab:
             self._turns = gr.HTML(
                 _welcome(), padding=False, apply_default_css=False, elem_id="turns"
@@ -127,7 +134,7 @@ class Asking:
             self.ask,
             [self._talk, self._question, self._pictures],
             [self._talk, self._turns, self._current, self._question, self._pictures],
-            concurrency_limit=_AT_ONCE,
+            concurrency_limit=AT_ONCE,
             **quiet,
         )
         self._stop.click(self.stop, self._talk, None, **quiet)
@@ -148,7 +155,7 @@ class Asking:
         question = (question or "").strip()
         try:
             if not question:
-                raise _no_question()
+                raise no_question()
             pictures = _pictures(sent or "", talk.pictures)
         except _RefusedPicture as error:
             yield [talk, talk.turns or gr.skip(), error.shown, gr.skip(), gr.skip()]
@@ -176,7 +183,7 @@ class Asking:
     ) -> AsyncGenerator[str, None]:
         """The answer as far as it is written; whole, or stopped, it becomes one of the turns."""
         text, shown = "", _question(question, pictures)
-        stream = self._answers.stream(partial(self._pieces, talk, question, pictures))
+        stream = self._stream(partial(self._pieces, talk, question, pictures))
         async with aclosing(stream):
             async for piece in stream:
                 if talk.is_over:
@@ -210,7 +217,7 @@ class Asking:
     def _pieces(self, talk: _Talk, question: str, pictures: list[_Picture]) -> Pieces:
         """In a thread for answers: the pieces, and the answer."""
         if talk.conversation is None:
-            talk.conversation = Conversation(self._answers.assistant.get())
+            talk.conversation = Conversation(self._assistant.get())
         talk.before = copy(talk.conversation)
         images = [one.content for one in pictures] or None
         most = AnswerConfig().max_tokens
@@ -257,7 +264,7 @@ def _thumbnail(content: bytes) -> str:
     return f"data:image/jpeg;base64,{b64encode(stream.getvalue()).decode()}"
 
 
-def _no_question() -> DataError:
+def no_question() -> DataError:
     return DataError(
         Text(
             "there is no question; expected a text; type one",

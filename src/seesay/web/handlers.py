@@ -40,7 +40,7 @@ class Handlers:
         self, library: Library, *, read_only: bool, searched: Callable[[str], None] | None = None
     ) -> None:
         """`searched` is told the collection of each search."""
-        self._library = library
+        self.library = library
         self._read_only = read_only
         self._searched = searched or (lambda _: None)
 
@@ -67,16 +67,16 @@ class Handlers:
             if text in missing
         ]
         folders = gr.update(choices=[*known, *more], value=chosen)
-        served = asked.collection in self._library.names
-        name = asked.collection if served else self._library.names[0]
+        served = asked.collection in self.library.names
+        name = asked.collection if served else self.library.names[0]
         fields = [name, asked.words, "", *_filters_of(asked)]
         shown += addressed(asked, restored=True)
         return [folders, shown, *rest, replace(asked, collection=name), *fields]
 
     def _opened(self, name: str | None) -> list[Any]:
-        name = name or self._library.names[0]
+        name = name or self.library.names[0]
         try:
-            collection = self._library.get(name)
+            collection = self.library.get(name)
             named = [one.value for one in collection.facets().folders[:_MOST_FOLDERS]]
             folders = [(to_unicode(path), path_to_text(path)) for path in named]
             shown = welcome(collection, name, removable=self._removable(collection))
@@ -171,7 +171,7 @@ class Handlers:
     ) -> tuple[Any, Any, Any, Any]:
         """Draws the map of pictures, texts or places, unless `drawn` says that it is there already.
         Returns its caption, the map, an empty selection, and what is drawn now."""
-        now = (name or self._library.names[0], shown)
+        now = (name or self.library.names[0], shown)
         if drawn == now:
             return (gr.skip(),) * 4
         try:
@@ -254,12 +254,12 @@ class Handlers:
 
     def _addressed(self, asked: SearchForm) -> str:
         """The address of a query, which leaves out the default collection."""
-        default = asked.collection == self._library.names[0]
+        default = asked.collection == self.library.names[0]
         return addressed(replace(asked, collection=None) if default else asked)
 
     def _get(self, name: str | None) -> tuple[Collection, str]:
-        name = name or self._library.names[0]
-        return self._library.get(name), name
+        name = name or self.library.names[0]
+        return self.library.get(name), name
 
     def _closing(self, collection: Collection) -> str:
         counts = collection.stats().units

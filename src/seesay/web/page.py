@@ -27,6 +27,7 @@ from seesay.web.conversing import Asking, PageAnswers
 from seesay.web.document import ICON, Document
 from seesay.web.form import Form, Head, Label, choices, label_updates
 from seesay.web.handlers import Handlers
+from seesay.web.inquiring import Inquiring
 from seesay.web.managing import Jobs, Manage
 
 _WAITING, _SESSIONS = 128, 500
@@ -67,7 +68,9 @@ class _Page:
             with gr.Tab(words.SEARCH.en, id="search") as searching:
                 self._form = Form(self._head.collection)
                 self._results = _html("results", "found", VIEWER + script.RESULTS + script.HISTORY)
-            self._asking = None if answers is None else Asking(answers)
+            self._inquiring = None if answers is None else Inquiring(handlers.library, answers)
+            served = None if answers is None else answers.assistant
+            self._asking = None if served is None else Asking(served, answers.stream)
             with gr.Tab(words.DUPLICATES.en, id="duplicates") as self._doubling:
                 self._copies = _html("copies", "copies", VIEWER)
             with gr.Tab(words.MAP.en, id="map") as self._mapping:
@@ -93,6 +96,7 @@ class _Page:
             (self._doubling, {"label": words.DUPLICATES}),
             (self._mapping, {"label": words.MAP}),
             *(self._manage.labels if self._manage else ()),
+            *(self._inquiring.labels if self._inquiring else ()),
             *(self._asking.labels if self._asking else ()),
         ]
 
@@ -120,6 +124,8 @@ class _Page:
 
         self._plane.select(pick, collection, self._picked, **_QUIET)
         self._connect_history()
+        if self._inquiring is not None:
+            self._inquiring.connect(collection, **_QUIET)
         if self._asking is not None:
             self._asking.connect(**_QUIET)
         if self._manage is not None:
@@ -235,7 +241,7 @@ def build_page(
 ) -> gr.Blocks:
     """The page on the collections of a library; see `mount`. `jobs` are those of the server:
     without them the page only reads. `searched` is told the collection of each search. `answers`
-    has the assistant that answers questions about pictures, in a tab of its own.
+    is how questions to a collection, and about pictures, are answered, in tabs of their own.
 
     Pictures to look for come as data, never as a file that a visitor names."""
     with gr.Blocks(title=words.TITLE, analytics_enabled=False) as page:

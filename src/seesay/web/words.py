@@ -90,7 +90,7 @@ REMOVE_TOLD = Text(
 REMOVE_NOW = Text("Remove", "移出")
 REMOVED = Text("Removed from the collection", "已移出资料库")
 STAYS_ON_DISK = Text("The file itself is still on the disk.", "文件本身仍在磁盘上。")
-ASK_TAB = Text("Ask", "提问")
+ASK_TAB = Text("Ask about pictures", "问图片")
 ASK_ABOUT = Text("Ask about your pictures.", "就你的图片提问。")
 ASK_HOW = Text(
     "Add one picture or several, and ask what is on them. Further questions go on from the answer. "
@@ -104,6 +104,41 @@ NEW_TALK = Text("New conversation", "新对话")
 READING = Text("Looking at it …", "正在看图……")
 CUT_OFF = Text("Cut off here: it was too long.", "回答过长，到此截断。")
 STOPPED = Text("Stopped; this does not count.", "已停止，不计入对话。")
+INQUIRY_TAB = Text("Answers", "问答")
+INQUIRE_ABOUT = Text(
+    "Ask your documents, tables, videos and pictures.", "向你的文档、表格、视频和图片提问。"
+)
+INQUIRE_HOW = Text(
+    "Each claim of an answer is checked against your files; its number opens the place where it "
+    "stands. Further questions may refer to earlier ones.",
+    "回答中的每个论断都与你的文件核对过，点击编号可打开出处；之后可以接着追问。",
+)
+INQUIRY = Text("Ask a question", "提一个问题")
+INQUIRY_MODES = (
+    (Text("Quote sentences", "引用原句"), "quote"),
+    (Text("Let the model write", "由模型作答"), "assistant"),
+)
+INQUIRY_MODE = Text("How to answer", "回答方式")
+LOOKING = Text("Looking for the answer …", "正在查找答案……")
+CHECKING = Text("Checking {count} passages …", "正在核对 {count} 处依据……")
+VERDICTS = {
+    "supported": Text("✓ supported", "✓ 有依据"),
+    "contradicted": Text("✗ contradicted", "✗ 与依据矛盾"),
+    "not found": Text("? not found", "? 未找到依据"),
+}
+UNDERSTOOD = Text("Understood as: {question}", "理解为：{question}")
+EVIDENCE_OF = Text("Evidence {number}", "依据 {number}")
+NOT_FOUND = Text("Not found in this collection", "资料库里没有找到答案")
+NEAREST = Text("These places come nearest:", "最接近的内容：")
+NOTHING_NEAR = Text("Nothing comes near.", "没有接近的内容。")
+LEFT_OUT = Text(
+    "Left out, as the evidence does not support it: {count}", "因缺乏依据而略去：{count} 条"
+)
+OTHERS = Text("Other evidence: {count}", "其他依据：{count} 处")
+WRITTEN_BY = Text("Answered by {model}", "由 {model} 作答")
+OPEN = Text("Open", "打开")
+TEXT = Text("Text", "文字")
+MORE_ROWS = Text("… {count} rows are not shown", "……另有 {count} 行未显示")
 PLANE_LABELS = {
     "map": Text("Map", "地图"),
     "closer": Text("Zoom in", "放大"),

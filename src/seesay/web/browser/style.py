@@ -195,27 +195,73 @@ background:color-mix(in srgb,var(--primary-500) 14%,transparent)}
 .turn.you img{display:inline-block;width:72px;height:72px;object-fit:cover;border-radius:10px;
 margin:0 8px 8px 0!important}
 .turn .waiting{color:var(--body-text-color-subdued)}
-#turns,#current{padding:0!important;border:0;background:transparent}
-#question-row{align-items:center;gap:10px;flex-wrap:nowrap;background:var(--block-background-fill);
+#turns,#current,#answers,#coming{padding:0!important;border:0;background:transparent}
+:is(#question-row,#inquiry-row){align-items:center;gap:10px;flex-wrap:nowrap;background:var(--block-background-fill);
 border:1px solid var(--border-color-primary);border-radius:18px;padding:8px 8px 8px 14px;
 margin-top:10px}
-#question-row:focus-within{border-color:var(--primary-500);
+:is(#question-row,#inquiry-row):focus-within{border-color:var(--primary-500);
 box-shadow:0 0 0 4px color-mix(in srgb,var(--primary-500) 16%,transparent)}
-#question-row .block,#question-row .form{border:0!important;background:transparent!important;
-padding:0!important;box-shadow:none!important;overflow:visible}
-#question-row .form{flex:1 1 auto;min-width:0!important}
-#question textarea,#question input{border:0!important;box-shadow:none!important;
+:is(#question-row,#inquiry-row) :is(.block,.form){border:0!important;
+background:transparent!important;padding:0!important;box-shadow:none!important;overflow:visible}
+:is(#question-row,#inquiry-row) .form{flex:1 1 auto;min-width:0!important}
+:is(#question,#inquiry) :is(textarea,input){border:0!important;box-shadow:none!important;
 background:transparent!important;font-size:1.08rem;padding:9px 0!important;
 min-height:0!important;line-height:1.5}
 #talk-pictures{flex:none!important;min-width:0!important;width:auto!important;max-width:55%}
 #talk-pictures .pick{padding:7px 8px}
 #talk-pictures .prose,#talk-pictures .html-container>div{display:flex;flex-wrap:wrap;gap:10px;
 align-items:center}
-#ask-now{flex:none!important;min-width:104px!important;border-radius:12px;height:44px}
-#talk-acts{gap:8px;justify-content:flex-end}
-#talk-acts button{flex:none!important;width:auto!important;min-width:0!important;
+:is(#ask-now,#inquire){flex:none!important;min-width:104px!important;border-radius:12px;height:44px}
+:is(#talk-acts,#inquiry-acts){gap:8px;justify-content:flex-end}
+:is(#talk-acts,#inquiry-acts) button{flex:none!important;width:auto!important;min-width:0!important;
 border-radius:999px;padding:4px 14px}
-body:not(:has(#current .writing)) #ask-stop{visibility:hidden}
+body:not(:has(#current .writing)) #ask-stop,
+body:not(:has(#coming .writing)) #inquiry-stop{visibility:hidden}
+#inquiry-row{margin-top:10px;padding-left:18px}
+#inquiry-mode{margin-right:auto!important;flex:none!important;width:auto!important;
+min-width:0!important;border:0;background:transparent;padding:0;box-shadow:none}
+#inquiry-mode .wrap{gap:8px}#inquiry-mode label{border-radius:999px;padding:3px 12px}
+.turn.cited{width:100%;max-width:min(56rem,100%)}
+.turn.cited>:first-child{margin-top:0!important}
+.cited .note{font-size:.84rem;color:var(--body-text-color-subdued);margin:4px 0!important}
+.cited .why{margin-top:8px}.claim{margin:0 0 8px}.claim p{display:inline}
+.mark{display:inline-block;margin-right:8px;padding:0 9px;border-radius:999px;font-size:.78rem;
+line-height:1.6;background:#e3f4e8;color:#14592c}
+[data-verdict=contradicted]>.mark{background:#fdf0ef;color:#7c1d14}
+[data-verdict="not found"]>.mark{background:#fff7e8;color:#6a4300}
+.dark .mark{background:#12351f;color:#a9e3bc}
+.dark [data-verdict=contradicted]>.mark{background:#371a18;color:#ffc9c3}
+.dark [data-verdict="not found"]>.mark{background:#33270f;color:#ffdfa6}
+.cite{border:0;padding:0 6px;margin-left:3px;border-radius:7px;font-size:.78rem;line-height:1.6;
+vertical-align:super;cursor:pointer;color:var(--primary-700);font-weight:600;
+background:color-mix(in srgb,var(--primary-500) 16%,transparent)}
+.dark .cite{color:var(--primary-300)}
+.cite:hover,.cite:focus-visible{outline:2px solid var(--primary-400)}
+ol.evidence{list-style:none!important;margin:12px 0 0!important;padding:0!important;display:grid;
+gap:10px}
+.evidence>li{display:flex;gap:12px;align-items:flex-start;margin:0!important;padding-top:10px;
+border-top:1px solid var(--border-color-primary)}
+.evidence .number{flex:none;min-width:1.4em;text-align:right;font-weight:600;font-size:.85rem}
+.evidence .shown{width:120px;flex:none;border-radius:10px;overflow:hidden}
+.evidence .shown img{aspect-ratio:auto;max-height:150px;object-fit:contain}
+.evidence .told{padding:0;min-width:0;flex:1;align-items:flex-start}
+.evidence .name{max-width:100%}
+.evidence blockquote{margin:0!important;border:0!important;padding:0!important;font-size:.88rem;
+font-style:normal;line-height:1.55;overflow-wrap:anywhere;color:var(--body-text-color-subdued)}
+.turn mark,.excerpt mark{background:#ffe9a8;color:#3b2a00;border-radius:3px;padding:0 1px}
+.excerpt[hidden]{display:none!important}
+.look .excerpt{position:absolute;inset:0;overflow:auto;padding:clamp(14px,3vw,34px) 60px;
+background:var(--block-background-fill);color:var(--body-text-color);line-height:1.65;
+white-space:pre-wrap;overflow-wrap:anywhere}
+.look .excerpt:has(table){white-space:normal;overflow-wrap:normal}
+.cells{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums;margin:0 auto}
+.cells caption{font-weight:600;padding-bottom:8px;text-align:left}
+.cells :is(td,th){border:1px solid var(--border-color-primary)!important;padding:4px 10px!important;
+white-space:nowrap;text-align:left}
+.cells th{color:var(--body-text-color-subdued);font-weight:500;
+background:var(--background-fill-secondary)}
+.cells .hit{background:#ffe9a8;color:#3b2a00;font-weight:600;outline:2px solid #e16e00;
+outline-offset:-2px}
 dialog.look{border:0;border-radius:18px;padding:0;width:min(1400px,96vw);max-width:96vw;
 height:94vh;height:94dvh;max-height:none;margin:auto;overflow:hidden;background:var(--block-background-fill);
 color:var(--body-text-color);box-shadow:0 20px 70px rgba(0,0,0,.45)}
@@ -247,9 +293,9 @@ border-radius:18px;pointer-events:none;z-index:50}
 #head{gap:8px;flex-wrap:nowrap}#collection{flex:1 1 60px!important;min-width:60px!important}
 #language label{padding:5px 10px}.brand b{font-size:1.25rem}.brand span{display:none}
 #ask{flex-wrap:wrap;padding:6px 8px 8px 14px}#ask .form,#words{flex:1 1 100%!important}
-#question-row{flex-wrap:wrap;padding:6px 8px 8px 14px}
-#question-row .form,#question{flex:1 1 100%!important;order:-1}
-#talk-pictures{margin-right:auto;max-width:60%}#ask-now{min-width:96px!important}
+:is(#question-row,#inquiry-row){flex-wrap:wrap;padding:6px 8px 8px 14px}
+:is(#question-row,#inquiry-row) .form,#question,#inquiry{flex:1 1 100%!important;order:-1}
+#talk-pictures{margin-right:auto;max-width:60%}:is(#ask-now,#inquire){min-width:96px!important}
 #picture{margin-right:auto}#go{min-width:96px!important}
 #more .row{flex-wrap:wrap}#more .form{flex-direction:column}
 #more .row>.form,#more .row>#where{flex:1 1 100%!important}

@@ -11,6 +11,7 @@ _LABELS = {
     "place": words.PLACE,
     "tags": words.TAGS,
     "caption": words.CAPTION_LABEL,
+    "text": words.TEXT,
     "at": words.AT,
     "path": words.PATH,
     "download": words.DOWNLOAD,
@@ -39,7 +40,8 @@ function facts(known) {
   const list = (value) => Array.isArray(value) ? value.join(", ") : value;
   const place = [meta.latitude, meta.longitude];
   const rows = meta.date ? [["date", day(known.date)]] : [["changed", day(known.modified)]];
-  rows.push(["camera", meta.camera], ["caption", known.text], ["tags", list(meta.tag)]);
+  const told = known.kind === "image" ? "caption" : "text";
+  rows.push(["camera", meta.camera], [told, known.text], ["tags", list(meta.tag)]);
   if (place.every((one) => typeof one === "number"))
     rows.push(["place", place.map((one) => one.toFixed(5)).join(", ")]);
   rows.push(["at", known.at], ["path", known.path]);
@@ -104,12 +106,22 @@ function show(data, others = [data]) {
   function go(step) {
     stop();
     at = (at + step + others.length) % others.length;
-    const {unit, name: collection, path} = others[at];
+    const {unit, name: collection, path, excerpt} = others[at];
     const query = `collection=${encodeURIComponent(collection)}`;
     const cut = Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\\\"));
     const file = path.slice(cut + 1);
     const source = `/v1/units/${unit}/picture?${query}&size=${SIDE}`;
-    image.src = source;
+    image.hidden = save.hidden = Boolean(excerpt);
+    stage.querySelector(".excerpt")?.remove();
+    if (excerpt) {
+      const copy = excerpt.cloneNode(true);
+      copy.hidden = false;
+      copy.tabIndex = 0;
+      image.removeAttribute("src");
+      stage.prepend(copy);
+      requestAnimationFrame(() => copy.querySelector("mark, .hit")
+        ?.scrollIntoView({block: "center", inline: "center"}));
+    } else image.src = source;
     image.alt = name.textContent = file;
     box.setAttribute("aria-label", file);
     image.onerror = () => table.replaceChildren(both("gone"));
@@ -121,12 +133,13 @@ function show(data, others = [data]) {
     fetch(`/v1/units/${unit}?${query}`).then((answer) => answer.ok ? answer.json() : null)
       .then((known) => {
         if (!known || mine !== at || !box.isConnected) return;
-        if (known.file_kind === "video") {
+        if (!excerpt && known.file_kind === "video") {
           save.href = `/v1/units/${unit}/video?${query}`;
           save.download = file;
           play(known, save.href, () => table.prepend(both("unplayable")));
         }
         for (const [label, value] of facts(known)) {
+          if (excerpt && label === "text") continue;
           const term = make("dt");
           term.append(both(label));
           const told = make("dd", label, value.en ? "" : String(value));
@@ -155,12 +168,19 @@ function show(data, others = [data]) {
   close.focus();
 }
 window.seesayShow = show;
+// What a citation opens that has no picture: a text or a table, which stands with the evidence.
+function excerptOf(one) {
+  const number = CSS.escape(one.dataset.excerpt || "");
+  return one.closest(".turn")?.querySelector(`[data-number="${number}"] > .excerpt`);
+}
 element.addEventListener("click", (event) => {
   const looked = event.target.closest("[data-look]");
   if (!looked) return;
-  const all = [...element.querySelectorAll("[data-look]")]
-    .filter((one) => !one.closest("details:not([open])")).map((one) => one.dataset);
-  show(all.find((one) => one === looked.dataset), all);
+  const among = looked.closest("[data-among]") || element;
+  const shown = [...among.querySelectorAll("[data-look]")]
+    .filter((one) => !one.closest("details:not([open])") || one === looked);
+  const all = shown.map((one) => ({...one.dataset, excerpt: excerptOf(one)}));
+  show(all[shown.indexOf(looked)], all);
 });
 """.replace("__LABELS__", json.dumps(_LABELS, default=vars, ensure_ascii=False))
 """Clicks on pictures. Texts from files are only ever set as text."""

@@ -68,9 +68,12 @@ class _Page:
             with gr.Tab(words.SEARCH.en, id="search") as searching:
                 self._form = Form(self._head.collection)
                 self._results = _html("results", "found", VIEWER + script.RESULTS + script.HISTORY)
-            self._inquiring = None if answers is None else Inquiring(handlers.library, answers)
-            served = None if answers is None else answers.assistant
-            self._asking = None if served is None else Asking(served, answers.stream)
+            self._inquiring: Inquiring | None = None
+            self._asking: Asking | None = None
+            if answers is not None:
+                self._inquiring = Inquiring(handlers.library, answers)
+                if answers.assistant is not None:
+                    self._asking = Asking(answers.assistant, answers.stream)
             with gr.Tab(words.DUPLICATES.en, id="duplicates") as self._doubling:
                 self._copies = _html("copies", "copies", VIEWER)
             with gr.Tab(words.MAP.en, id="map") as self._mapping:

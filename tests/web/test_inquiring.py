@@ -135,7 +135,7 @@ def test_a_page_opens_with_its_block_marked_and_questions_go_on(opened, served):
     close(page)
     follow_up = ask(page, "Who designed it?")
     expect(follow_up).to_contain_text("Tobias Finch")
-    expect(follow_up.locator(".note")).to_contain_text("Understood as: Who designed")
+    expect(follow_up.locator("p.note")).to_contain_text("Understood as: Who designed")
     nothing = ask(page, "How many trams does Harwick have?")
     expect(nothing.locator(".none")).to_contain_text("Not found in this collection")
     expect(nothing.locator(":scope > .evidence > li")).to_have_count(3)
@@ -229,7 +229,7 @@ def test_claims_appear_as_they_come_and_stop_ends_the_answer(opened, monkeypatch
     go_on.release()
     expect(page.locator("#coming .claim")).to_have_count(1)
     page.locator("#inquiry-stop").click()
-    expect(page.locator("#answers .turn.model .note")).to_contain_text("Stopped")
+    expect(page.locator("#answers .turn.model p.note")).to_contain_text("Stopped")
     expect(page.locator("#answers .turn.model .claim")).to_have_count(1)
     assert ended.wait(60)  # the work is given up, too
     expect(page.locator("#coming .turn")).to_have_count(0)

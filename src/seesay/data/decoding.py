@@ -250,7 +250,7 @@ def _open_other(stream: BufferedIOBase, prefix: bytes, label: str) -> Image.Imag
 
     if prefix.startswith(_JXL):
         return _open_jxl(stream)
-    return open_raw(cast(IO[bytes], stream), prefix, label)
+    return open_raw(stream, prefix, label)
 
 
 def _open_heif(stream: BufferedIOBase) -> ImageFile.ImageFile:

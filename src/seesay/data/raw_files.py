@@ -9,7 +9,8 @@ import io
 import re
 import struct
 from contextlib import suppress
-from typing import IO
+from io import BufferedIOBase
+from typing import IO, cast
 
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
@@ -30,7 +31,7 @@ _MOST_SEGMENTS = 200
 _MOST_TRIES = 10_000
 
 
-def open_raw(stream: IO[bytes], prefix: bytes, label: str) -> JpegImageFile | None:
+def open_raw(stream: BufferedIOBase, prefix: bytes, label: str) -> JpegImageFile | None:
     """Opens the preview in a RAW file that begins with `prefix`, at least 16 bytes. Returns None
     for any other file, and for one after TIFF without a preview, which may have a thumbnail. Raises
     ImageError if another RAW file has no preview."""
@@ -51,27 +52,27 @@ def open_raw(stream: IO[bytes], prefix: bytes, label: str) -> JpegImageFile | No
             )
         )
     stream.seek(start)
-    image = JpegImageFile(stream, "")
+    image = JpegImageFile(cast(IO[bytes], stream), "")
     image.tile = [tile._replace(offset=start) for tile in image.tile]
     if is_tiff:
         image.getexif = lambda: _exif(stream)  # type: ignore[method-assign]
     return image
 
 
-def _is_sensor(stream: IO[bytes], prefix: bytes) -> bool:
+def _is_sensor(stream: BufferedIOBase, prefix: bytes) -> bool:
     """Whether a TIFF is a RAW file: it says so, or its first picture stands for a larger one."""
     with suppress(Exception):  # damaged tags fail in every way; the reader of TIFF tells them
         stream.seek(0)
         tags = ImageFileDirectory_v2(stream.read(8))
         stream.seek(tags.next)
-        tags.load(stream)
+        tags.load(cast(IO[bytes], stream))
         is_reduced = bool(tags.get(_FILE_TYPE, 0) & 1) and _PARTS in tags
         says_so = prefix[8:10] == b"CR" or _DNG_VERSION in tags
         return says_so or is_reduced or tags.get(_PHOTOMETRIC) in _SENSOR
     return False
 
 
-def _largest_jpeg(stream: IO[bytes]) -> int | None:
+def _largest_jpeg(stream: BufferedIOBase) -> int | None:
     """Returns where the JPEG with the most pixels begins."""
     stream.seek(0)
     data = stream.getbuffer() if isinstance(stream, io.BytesIO) else stream.read()
@@ -104,10 +105,10 @@ def _pixels(data: "bytes | memoryview", start: int) -> int:
     return 0
 
 
-def _exif(stream: IO[bytes]) -> Image.Exif:
+def _exif(stream: BufferedIOBase) -> Image.Exif:
     """Returns the tags of the RAW file itself: its preview may have none."""
     exif, place = Image.Exif(), stream.tell()
     stream.seek(0)
-    exif.load_from_fp(stream)
+    exif.load_from_fp(cast(IO[bytes], stream))
     stream.seek(place)
     return exif

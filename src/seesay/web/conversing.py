@@ -10,7 +10,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from seesay.errors import MissingExtraError, SeesayError
 
@@ -44,6 +44,7 @@ Pieces = Iterator[str | Answer]
 Piece = TypeVar("Piece")
 
 
+@runtime_checkable
 class Stream(Protocol):
     """How work is done in a thread that is kept for answers."""
 

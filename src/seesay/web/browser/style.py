@@ -269,7 +269,7 @@ dialog.look::backdrop{background:rgba(12,14,20,.78)}
 dialog.look[open]{display:flex;flex-direction:column}
 .look .stage{position:relative;background:#0c0e14;flex:1 1 0;min-height:0;overflow:hidden}
 .shown{position:relative}
-.at{position:absolute;right:8px;bottom:8px;padding:3px 8px;border-radius:8px;line-height:1.4;
+span.at{position:absolute;right:8px;bottom:8px;padding:3px 8px;border-radius:8px;line-height:1.4;
 background:rgba(12,14,20,.72);color:#fff;font-size:.8rem;font-variant-numeric:tabular-nums}
 .look [hidden]{display:none!important}
 .look .stage :is(img,video){position:absolute;inset:0;width:100%;height:100%;

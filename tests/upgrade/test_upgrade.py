@@ -204,7 +204,8 @@ def test_a_picture_collection_on_a_disk_that_is_away_is_searched_all_the_same(pl
         assert collection.index().missing_roots == (str(place / "pictures"),)
         assert sum(collection.stats().items.values()) == 12
         report = collection.index(["elsewhere"])
-        assert (report.moved, report.images, report.texts) == (0, 0, 0), counts(report)
+        # Markdown was read as plain text: its one passage now begins with its heading.
+        assert (report.moved, report.images, report.texts) == (0, 0, 1), counts(report)
 
 
 def test_a_trained_model_gives_the_same_vectors(library, answers):

@@ -67,7 +67,8 @@ _COLOURS = re.compile(
 _TIME = re.compile(
     r"\b(mon|tues|wednes|thurs|fri|satur|sun)days?\b|\b(today|yesterday|spring|summer|autumn|winter|"
     r"century|noon|midnight)\b|\b\d{1,2}(:\d{2})?\s?(am|pm|a\.m|p\.m)\b|\d{1,2}:\d{2}|"
-    r"星期|周[一二三四五六日]|[春夏秋冬][天季]|世纪|[上下中]午|早上|晚上|\d{1,2}点|去年|今年|昨天|今天",
+    r"星期|周[一二三四五六日]|[春夏秋冬][天季]|世纪|[上下中]午|早上|晚上|夜[里晚间]|傍晚|清晨|凌晨|白天|"
+    r"\d{1,2}点|去年|今年|昨天|今天",
     re.I,
 )
 _DEFINES = re.compile(r"\b(is|are|was|were|means|refers to|called)\b|是|指|叫做|称为|即")

@@ -18,7 +18,7 @@ from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import ListedFile, ReadSettings
 from seesay.search.reading.process import read
 from seesay.search.reading.registry import media_type_of, seconds_for
-from seesay.search.reading.shots import cuts
+from seesay.search.reading.videos import cuts
 
 SETTINGS = ReadSettings(
     transform=ImageTransformConfig(size=32), reduce_large=False, limits=ReadLimits()

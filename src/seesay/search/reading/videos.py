@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from math import ceil
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -29,6 +30,9 @@ from seesay.search.reading.messages import FileContent, FileReader, Passage, Rea
 from seesay.search.reading.pictures import fingerprint
 from seesay.text import Text
 
+if TYPE_CHECKING:  # numpy takes longer to import than a picture to read
+    import numpy as np
+
 MEDIA_TYPE = "video"
 LONGEST_S = 12.0
 """Longest moment, in seconds, of a video with room for all of its moments."""
@@ -36,6 +40,12 @@ MOST_MOMENTS = 400
 """Most moments of a video."""
 LIMITS = VideoLimits(max_duration_s=24 * 3600.0, max_file_bytes=2**40)
 _MOST_BYTES = 64 * 2**20  # of the pixels of all moments: they travel together
+_SHORTEST_S = 1.0
+_LEVELS = 32  # of a colour channel, for histograms
+# A cut changes the picture by more than twice what its neighbourhood changes. Below _LITTLE lies
+# the noise of a camera that stands still; above _MUCH, different scenes.
+_NEARBY, _RATIO = 12, 2.0
+_LITTLE, _MUCH = 0.06, 0.25
 _LOOK_S = 0.5  # between two looks
 _MOST_LOOKS = 8_000
 _SHORT_S = 60.0  # a video for which every frame is decoded
@@ -84,6 +94,41 @@ def show_moment(file: FileData, place: Place, side: int) -> Image.Image:
     return image
 
 
+def cuts(times: Sequence[float], pictures: "np.ndarray") -> list[tuple[float, float]]:
+    """Returns the times at which shots begin, apart from the first, each with how much the picture
+    changes there (0 to 1). Pictures are small frames in
+    RGB [looks, side, side, 3]."""
+    import numpy as np
+
+    if len(times) < 2:
+        return []
+    changes = _changes(pictures)
+    found: list[tuple[float, float]] = []
+    for at, change in enumerate(changes):
+        around = np.delete(changes[max(at - _NEARBY, 0) : at + _NEARBY + 1], min(at, _NEARBY))
+        usual = float(np.median(around)) if len(around) else 0.0
+        if change < min(max(_RATIO * usual, _LITTLE), _MUCH):
+            continue
+        before = found[-1][0] if found else times[0]
+        if times[at + 1] - before >= _SHORTEST_S:
+            found.append((times[at + 1], float(change)))
+    return found
+
+
+def _changes(pictures: "np.ndarray") -> "np.ndarray":
+    """Returns how much each picture differs from the one before it: the mean of the differences of
+    their pixels, and of the shift of their histograms, which motion hardly changes."""
+    import numpy as np
+
+    small = pictures.astype(np.int16)
+    pixels = np.array([np.abs(one - other).mean() for one, other in pairwise(small)]) / 255
+    coloured = (pictures >> 3) + np.array([0, _LEVELS, 2 * _LEVELS], np.uint8)
+    counts = np.stack([np.bincount(one.ravel(), minlength=3 * _LEVELS) for one in coloured])
+    shares = counts.reshape(len(pictures), 3, _LEVELS) / pictures[0, ..., 0].size
+    shift = np.abs(np.diff(shares.cumsum(-1), axis=0)).mean((1, 2))
+    return (pixels + shift) / 2
+
+
 def _moments(video: Video, most: int) -> tuple[list[float], int]:
     """Returns where each moment starts, and the end of the last; and how many moments there would
     be without a limit."""
@@ -102,14 +147,13 @@ def _moments(video: Video, most: int) -> tuple[list[float], int]:
 def _cuts_of(video: Video, gap: float, step: float) -> list[tuple[float, float]]:
     """Returns the cuts, to `step` seconds. Not every encoder begins a key frame at a cut: where two
     of them differ, the frames between them are compared too."""
-    # numpy takes longer to import than a picture to read.
-    from seesay.search.reading.shots import cuts
+    import numpy as np
 
     looks = dict(video.looks(gap, step, _SIDE))
     if not looks:
         raise DataError(_UNDECODABLE)
     times = sorted(looks)
-    found = cuts(times, [looks[time] for time in times])
+    found = cuts(times, np.stack([looks[time] for time in times]))
     left = _MOST_BETWEEN_S
     for end, _ in found:
         start = times[times.index(end) - 1]
@@ -117,7 +161,7 @@ def _cuts_of(video: Video, gap: float, step: float) -> list[tuple[float, float]]
             left -= end - start
             looks |= dict(video.looks_between(start, end, step, _SIDE))
     times = sorted(looks)
-    return cuts(times, [looks[time] for time in times])
+    return cuts(times, np.stack([looks[time] for time in times]))
 
 
 def _divided(edges: Sequence[float], longest: float) -> list[float]:

@@ -195,7 +195,9 @@ def _pdfs(address: str) -> dict[str, Beast]:
             of_bytes(lambda: pdf(lambda one: write(one, ["Secret"]), encrypt="x")),
             error="locked with a password",
         ),
-        "cut off.pdf": Beast(of_bytes(lambda: sound[: len(sound) // 3]), error="no whole PDF"),
+        "cut off.pdf": Beast(
+            of_bytes(lambda: sound[: len(sound) // 3]), error="not a complete PDF"
+        ),
         "hole.pdf": Beast(
             of_bytes(lambda: _cut_in_the_middle(many_pages(18))), said, "could not be opened"
         ),

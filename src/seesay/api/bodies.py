@@ -191,7 +191,7 @@ class AnswersBody(_Narrowed):
     history: list[Words] = Field(default=[], max_length=MAX_UNWANTED)
     """Earlier questions, oldest first, for one that refers to them: "And who designed it?"."""
     mode: Literal["quote", "assistant"] = "quote"
-    """With sentences of the collection, or with what the server's model writes from them."""
+    """Answer with sentences of the collection, or with what the server's model writes from it."""
     stream: bool = False
     """Send each step as it comes, as server-sent events."""
 

@@ -44,9 +44,9 @@ Questions = Annotated[
         "--question",
         "-q",
         help=say(
-            "A question in place of the last argument; repeatable. Pictures are read once; of a "
+            "A question in place of the last argument; repeatable. Pictures are read once; to a "
             "collection, a later question may refer to an earlier one.",
-            "代替末尾参数的问题；可重复使用。图片只读取一次；向资料库提问时，可承接前面的问题。",
+            "代替末尾参数的问题；可重复使用。图片只读取一次；向资料库提问时，后面的问题可承接前面的。",
         ),
     ),
 ]
@@ -56,9 +56,9 @@ Mode = Annotated[
         "--mode",
         help=say(
             "How a collection answers: with its own sentences (quote, the default), by a model on "
-            "this machine (assistant), or by one at --endpoint.",
-            "资料库的回答方式：引用原句（quote，默认）、用本机模型（assistant），或用 --endpoint "
-            "处的模型。",
+            "this machine (assistant), or by one at --endpoint (endpoint).",
+            "资料库的回答方式：引用原句（quote，默认）、由本机模型作答（assistant），或由 "
+            "--endpoint 指定的模型作答（endpoint）。",
         ),
     ),
 ]

@@ -25,8 +25,8 @@ Pictures = Annotated[
     typer.Argument(
         metavar="PICTURES",
         help=say(
-            "Pictures, folders with pictures in them, or a video, for the first question. With "
-            "--collection none: the collection is asked.",
+            "Pictures, folders with pictures in them, or a video, for the first question. Give "
+            "none with --collection, which asks the collection instead.",
             "第一个问题要用的图片、含有图片的文件夹或视频。配合 --collection 时不给图片，"
             "改为向资料库提问。",
         ),
@@ -91,7 +91,7 @@ def _refuse_system(system: str) -> None:
     if system:
         raise ConfigError(
             Text(
-                "--system is for a conversation about pictures, and a collection is asked; "
+                "--system is for a conversation about pictures, but this one is with a collection; "
                 "expected one or the other; leave one out",
                 "--system 用于围绕图片的对话，而这里是向资料库提问；两者只应有其一；请去掉一个",
             )

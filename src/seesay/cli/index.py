@@ -87,11 +87,11 @@ TextModel = Annotated[
         "--text-model",
         metavar="NAME",
         help=say(
-            "Text embedder for texts and documents: a name of the catalogue, a folder, or none "
-            "to use the collection's model; without paths, switch to it. "
+            "Text embedder for texts and documents: a name from the catalogue, a folder, or none "
+            "to use the collection's model; without paths, the whole collection switches to it. "
             "New collections: seesay-text.",
             "文字和文档所用的文字向量模型：目录里的名称或文件夹；none 表示用资料库自身的模型；"
-            "不写路径则整体切换。新资料库默认为 seesay-text。",
+            "不写路径则整个资料库换用它。新资料库默认为 seesay-text。",
         ),
     ),
 ]
@@ -203,11 +203,11 @@ def _show(here: "Opened", report: "IndexReport", *, as_json: bool) -> None:
     if report.has_no_file:
         warn(
             say(
-                "found nothing to index; expected pictures, documents (.pdf), texts (.txt, .md) or "
-                "tables (.csv, .tsv, .jsonl); name a folder that holds some",
-                "没有找到可收录的文件；应为图片、文档（.pdf）、文字（.txt、.md）或表格"
-                "（.csv、.tsv、.jsonl）；"
-                "请换一个文件夹",
+                "found nothing to index; expected pictures, videos, documents (.pdf, .docx and "
+                "others), texts (.txt, .md) or tables (.xlsx, .csv and others); name a folder that "
+                "holds some",
+                "没有找到可收录的文件；应为图片、视频、文档（.pdf、.docx 等）、文字（.txt、.md）"
+                "或表格（.xlsx、.csv 等）；请换一个文件夹",
             )
         )
     if problem := report.index_problem:
@@ -229,7 +229,7 @@ def summary(report: "IndexReport") -> str:
         (say("moved", "已移动"), report.moved, False),
         (say("removed", "已移除"), report.removed, False),
         (say("searched for objects", "已检测物体"), report.detected, False),
-        (say("searched for text", "已识别文字"), report.ocr, False),
+        (say("read by OCR", "已识别文字"), report.ocr, False),
         (say("refilled", "已补算"), report.refilled, False),
         (say("unchanged", "未变"), report.unchanged, True),
         (say("links", "链接"), report.links, False),

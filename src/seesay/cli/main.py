@@ -105,8 +105,8 @@ ASSISTANT_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (
         chat,
         say(
-            "Talk about pictures, or with a collection, turn by turn.",
-            "围绕图片或向资料库多轮对话。",
+            "Talk about pictures, or question a collection, turn by turn.",
+            "围绕图片多轮对话，或连续向资料库提问。",
         ),
     ),
     (

@@ -184,8 +184,8 @@ Seconds = Annotated[
         min=0.1,
         max=86_400.0,
         help=say(
-            "Longest that one file or page may take to read; 30 by default.",
-            "读取一个文件最多用多少秒；默认 30。",
+            "Most seconds that one file or page may take to read; 30 by default.",
+            "读取一个文件或一页最多用多少秒；默认 30。",
         ),
     ),
 ]

@@ -1,6 +1,6 @@
 """Camera RAW files: the JPEG that the camera embeds, as it shows the photograph itself.
 
-What a sensor recorded is not developed: it takes seconds and a profile of each camera. The largest
+The sensor data is not developed: that takes seconds, and a profile of each camera. The largest
 JPEG in the file is found by its markers (ITU-T T.81, annex B), so that the layouts of the makers
 need not be known. In files after TIFF, date, camera and orientation come from the file's own tags.
 """

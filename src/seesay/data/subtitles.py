@@ -23,7 +23,7 @@ _ASS_FIELDS = ("start", "end", "text")
 
 @dataclass(frozen=True, kw_only=True)
 class Subtitle:
-    """Words that are shown from one time to another, in seconds from the start of the video."""
+    """Words that are shown between two times, in seconds from the start of the video."""
 
     text: str
     start_s: float

@@ -94,8 +94,8 @@ class Background:
 
     @cached_property
     def spread_of_texts(self) -> float:
-        """The spread of the cosines between scenes and all texts here, around the mean of each
-        scene."""
+        """The standard deviation of the cosines between scenes and all texts here, around the
+        mean of each scene."""
         cosines = self.scenes @ self._every.T
         own = cosines > _SELF
         return max(float((cosines - cosines.mean(axis=1, keepdims=True))[~own].std()), SMALLEST)

@@ -71,7 +71,7 @@ class AskConfig:
     mode: str = "quote"
     """One of MODES."""
     model: str | None = None
-    """Of the assistant or at the endpoint; the default assistant where it is None."""
+    """The name of the assistant, or of the model at the endpoint; None for the default one."""
     endpoint: str | None = None
     """Address of an OpenAI-compatible API."""
     filter: Filter | None = None
@@ -82,8 +82,8 @@ class AskConfig:
         if self.mode not in MODES:
             raise ConfigError(
                 Text(
-                    f"mode={self.mode!r} is no way to answer; expected one of {', '.join(MODES)}; "
-                    "choose one",
+                    f"mode={self.mode!r} is not a way to answer; expected one of "
+                    f"{', '.join(MODES)}; choose one",
                     f"mode={self.mode!r} 不是回答方式；应为 {'、'.join(MODES)} 之一；请改选",
                 )
             )

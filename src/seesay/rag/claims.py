@@ -31,7 +31,7 @@ _NOTHING = re.compile(r"\W*(not found|未找到|没有找到)\W*$", re.I)
 
 @dataclass(frozen=True, kw_only=True)
 class Quote:
-    """The span of the evidence that bears a claim."""
+    """The span of the evidence that supports a claim."""
 
     evidence: int
     """Number of the evidence."""
@@ -69,7 +69,7 @@ class CitedAnswer:
     claims: tuple[Claim, ...]
     """Only supported ones."""
     evidence: tuple[Evidence, ...]
-    """All that the answer could rest on; where nothing is found, what comes nearest."""
+    """All that the answer could rest on; if nothing is found, the nearest passages."""
     dropped: tuple[Claim, ...] = ()
     """Claims of a model that the evidence does not support."""
     mode: Mode
@@ -80,7 +80,7 @@ class CitedAnswer:
 
     @property
     def cited(self) -> tuple[Evidence, ...]:
-        """The evidence that claims rest on; where nothing is found, what comes nearest."""
+        """The evidence that claims rest on; if nothing is found, the nearest passages."""
         if self.status == "not found":
             return self.evidence[:NEAREST]
         used = {number for claim in self.claims for number in claim.evidence}

@@ -1,6 +1,6 @@
 """Answers computed from the tables in the evidence: question -> plan -> value, with its cells.
 
-No model is asked: `plan_of` makes a plan only of a question whose every word it understands, and
+No model is asked: `plan_of` makes a plan only of a question of which it understands every word, and
 the plan is executed exactly. The cells that count become evidence of their own, so that they are
 cited like any passage.
 """

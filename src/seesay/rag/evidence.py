@@ -62,7 +62,7 @@ class Evidence:
     locator: Place
     text: str
     """Without invisible characters; empty for a picture without a caption. Quotes count
-    characters in it. Of cells that a value was computed from, how."""
+    characters in it. For cells that a value was computed from, it says how."""
     confidence: float
     """How likely the passage matches the question (0-100), by the search."""
 
@@ -77,7 +77,7 @@ class Rarity:
     """How rare each word of a question is in a collection."""
 
     weights: dict[str, float] = field(default_factory=dict)
-    """By stem: the logarithm of how many passages there are for one with the word."""
+    """By stem: the logarithm of the number of passages for each passage that has the word."""
 
     def of(self, stem: str) -> float:
         return self.weights.get(stem, 1.0)

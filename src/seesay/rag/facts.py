@@ -126,7 +126,7 @@ def days(text: str) -> list[Day]:
 
 
 def quantities(text: str) -> list[Quantity]:
-    """Returns the numbers in a text that are no dates, in order."""
+    """Returns the numbers in a text that are not dates, in order."""
     text, found = _folded(text), list[Quantity]()
     taken = [day.span for day in days(text)]
     for value, span, unit in _numbers(text):
@@ -167,7 +167,7 @@ def _numbers(text: str) -> Iterator[tuple[Fraction | None, Span, str | None]]:
 
 def names(text: str) -> list[tuple[str, Span]]:
     """Returns the names in a text by their capitals, without a first word that is ordinary. Chinese
-    has no capitals: of it only the Latin words are returned."""
+    has no capitals, so only its Latin words are returned."""
     found = []
     for match in _NAME.finditer(text):
         start, name = match.start(), match.group()

@@ -81,7 +81,7 @@ class Plan:
     """The column that names the rows of "value"."""
     order: Literal["ascending", "descending"] | None = None
     limit: int | None = None
-    """How many come first in this order, and those equal to the last of them."""
+    """How many of the first values to keep in this order; ties with the last are kept too."""
 
     def __post_init__(self) -> None:
         if self.operation not in get_args(Operation):
@@ -128,7 +128,7 @@ class PlanRow:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanResult:
-    """What came of a plan, and the cells that it was computed from."""
+    """The result of a plan, and the cells that it was computed from."""
 
     rows: tuple[PlanRow, ...]
     unit: str
@@ -184,7 +184,7 @@ class _Query:
         self._connection.close()
 
     def result(self, plan: Plan) -> PlanResult:
-        """Returns what comes of a plan."""
+        """Returns the result of the plan."""
         column = None if plan.column is None else self._column(plan.column)
         if plan.operation in _OF_NUMBERS and column is not None:
             self._require(column, "number")
@@ -338,7 +338,7 @@ class _Query:
         except duckdb.Error as error:
             raise DataError(
                 Text(
-                    f"the table could not be asked ({error}), expected a plan that fits it and "
+                    f"the table could not be queried ({error}), expected a plan that fits it and "
                     f"ends within {_SECONDS:g} s; ask for less at once",
                     f"无法查询这个表格（{error}）；查询应与表格相符，并在 {_SECONDS:g} "
                     "秒内完成；请一次少问一些",

@@ -132,8 +132,8 @@ class Question:
 
     @cached_property
     def wanted(self) -> frozenset[str]:
-        """The stems of the words that an answer should share. Words that only say of what type the
-        answer is are left out, unless nothing but a name is left: what a mill cost is not what
+        """The stems of the words that an answer should share. Words that only name the type
+        of the answer are left out, unless only a name would remain: what a mill cost is not what
         anything there costs."""
         words = _whole_words(self.words) if self.language == "zh" else self.words
         types = _TYPES.get(self.expects, "").split()

@@ -154,7 +154,7 @@ _YES_NO = Text(
 _YES = re.compile(r"\W*(yes|true|是|对|正确|有)")
 _NO = re.compile(r"\W*(no|false|否|不|没|错)")
 _MODEL_SAYS_NO = Text("the model that checks does not agree", "负责核查的模型不同意")
-_NO_PLACE = Text("no place in the evidence says so", "依据里没有这样说的地方")
+_NO_PLACE = Text("no place in the evidence says so", "依据里没有这样的说法")
 
 
 def verify(
@@ -241,10 +241,12 @@ def _conflict(claim: str, window: str) -> Judgement | None:
             verdict="not found" if missing == "name" else "contradicted", reason=reason
         )
     if _bound_elsewhere(claim, window):
-        reason = Text("the number belongs to something else there", "该数字在依据中属于另一事物")
+        reason = Text(
+            "the number belongs to something else there", "这个数字在依据里说的是别的事物"
+        )
         return Judgement(verdict="contradicted", reason=reason)
     if _negated(claim) != _negated(_nearest_clause(claim, window)):
-        reason = Text("one says not, the other does not", "一方有否定，另一方没有")
+        reason = Text("only one of the two has a negation", "只有一方带否定")
         return Judgement(verdict="contradicted", reason=reason)
     own, others = stems(tokens(claim)), stems(tokens(window))
     for one, other in _OPPOSITES:

@@ -90,7 +90,7 @@ REMOVE_TOLD = Text(
 REMOVE_NOW = Text("Remove", "移出")
 REMOVED = Text("Removed from the collection", "已移出资料库")
 STAYS_ON_DISK = Text("The file itself is still on the disk.", "文件本身仍在磁盘上。")
-ASK_TAB = Text("Ask about pictures", "问图片")
+ASK_TAB = Text("Ask about pictures", "图片问答")
 ASK_ABOUT = Text("Ask about your pictures.", "就你的图片提问。")
 ASK_HOW = Text(
     "Add one picture or several, and ask what is on them. Further questions go on from the answer. "
@@ -106,7 +106,7 @@ CUT_OFF = Text("Cut off here: it was too long.", "回答过长，到此截断。
 STOPPED = Text("Stopped; this does not count.", "已停止，不计入对话。")
 INQUIRY_TAB = Text("Answers", "问答")
 INQUIRE_ABOUT = Text(
-    "Ask your documents, tables, videos and pictures.", "向你的文档、表格、视频和图片提问。"
+    "Ask about your documents, tables, videos and pictures.", "就你的文档、表格、视频和图片提问。"
 )
 INQUIRE_HOW = Text(
     "Each claim of an answer is checked against your files; its number opens the place where it "
@@ -130,7 +130,7 @@ UNDERSTOOD = Text("Understood as: {question}", "理解为：{question}")
 EVIDENCE_OF = Text("Evidence {number}", "依据 {number}")
 NOT_FOUND = Text("Not found in this collection", "资料库里没有找到答案")
 NEAREST = Text("These places come nearest:", "最接近的内容：")
-NOTHING_NEAR = Text("Nothing comes near.", "没有接近的内容。")
+NOTHING_NEAR = Text("Nothing comes close.", "没有接近的内容。")
 LEFT_OUT = Text(
     "Left out, as the evidence does not support it: {count}", "因缺乏依据而略去：{count} 条"
 )

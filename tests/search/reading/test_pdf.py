@@ -192,8 +192,8 @@ def test_what_cannot_be_read_is_told_in_both_languages():
     sound = pdf(two_columns)
     locked = refused(pdf(two_columns, encrypt="secret"))
     assert "locked with a password" in locked.en and "密码" in locked.zh
-    assert "no whole PDF" in refused(sound[: len(sound) // 3]).en
-    assert "no whole PDF" in refused(b"%PDF-1.7\n" + b"\0" * 1000).en
+    assert "not a complete PDF" in refused(sound[: len(sound) // 3]).en
+    assert "not a complete PDF" in refused(b"%PDF-1.7\n" + b"\0" * 1000).en
     assert "nothing on its pages" in refused(made_documents.blank_pdf(10_000)).en
     assert refused(made_documents.blank_pdf(0)).zh
 

@@ -1,4 +1,4 @@
-"""The cells of tables, stored so that they can be asked."""
+"""The cells of tables, stored so that answers can be computed from them."""
 
 import zlib
 from collections.abc import Iterable, Mapping

@@ -87,12 +87,12 @@ class TableColumn:
     name: str
     type: Literal["text", "number", "date"]
     unit: str = ""
-    """Of its numbers: "%", "¥", "万元" ..."""
+    """The unit of its numbers: "%", "¥", "万元" ..."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableData:
-    """The cells of a table, to be asked; see `rag/plans.py`."""
+    """The cells of a table, to compute answers from; see `rag/plans.py`."""
 
     title: str
     sheet: str | None

@@ -99,11 +99,11 @@ class IndexReport:
     detected: int = 0
     """Pictures searched for objects."""
     ocr: int = 0
-    """Pictures searched for text."""
+    """Pictures read by OCR."""
     refilled: int = 0
     """Known pictures and text passages that had lost their vector and got it back."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Number of files of unsupported kinds, such as sound, by file ending."""
+    """Number of files of unsupported kinds, such as audio, by file ending."""
     index_problem: Text | None = None
     """Why no index could be built; without one, searches are slower."""
 

@@ -275,8 +275,8 @@ def _failure(task: ListedFile, late: bool, code: int, seconds: float) -> ReadRes
     if late:
         stage, seconds = "time", round(seconds, 1)
         error = Text(
-            f"reading it, or one page, took longer than {seconds:g} s. Expected a sound file of "
-            "usual size. Save it anew, make it smaller, or allow more with --seconds.",
+            f"reading it, or one page, took longer than {seconds:g} s. Expected an intact file of "
+            "usual size. Save it again, make it smaller, or allow more with --seconds.",
             f"读取它或其中一页超过 {seconds:g} 秒；应为大小正常的完好文件；请重新保存或缩小，"
             "或用 --seconds 放宽",
         )

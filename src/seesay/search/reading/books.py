@@ -22,7 +22,7 @@ def read_book(file: FileData) -> FileContent:
     if _RIGHTS in package:
         raise refused(
             "it is protected against copying. Expected a book without protection. Leave it out",
-            "书籍受版权保护（DRM）；应为没有加密的书；请去掉这个文件",
+            "书籍有防复制保护（DRM）；应为没有保护的书；请去掉这个文件",
         )
     roots = [
         one.get("full-path", "")
@@ -58,7 +58,7 @@ def read_book(file: FileData) -> FileContent:
 def _lost(names: list[str]) -> Text:
     told = ", ".join(names[:5])
     return Text(
-        f"{len(names)} of its pages are missing or no text ({told}). Expected all that it names. "
+        f"{len(names)} of its pages are missing or not text ({told}). Expected all that it lists. "
         "Download it again.",
         f"有 {len(names)} 页缺失或不是文字（{told}）；应包含它列出的各页；请重新下载。",
     )

@@ -1,6 +1,6 @@
 """Word documents and slides (ECMA-376, part 1, sections 17, 19 and 21): text, headings and tables.
 
-Text that Word does not show is left out: it is deleted, hidden, or white without a ground, and a
+Text that Word does not show (deleted, hidden, or white on no background) is left out: it is a
 known way to smuggle instructions into a collection. Macros never run, and links are not followed.
 """
 
@@ -242,15 +242,15 @@ def _is_beside(box: Box) -> bool:
 def _hidden_slides(pages: list[int]) -> Text:
     told = ", ".join(map(str, pages[:10]))
     return Text(
-        f"hidden slides were left out: {told}. Expected slides that are shown. "
-        "Show them if they are to be found.",
+        f"hidden slides were left out: {told}. Expected visible slides. "
+        "Unhide them if they are to be found.",
         f"未读取隐藏的幻灯片：{told}；要能查到，请取消隐藏。",
     )
 
 
 def _old(file: FileData) -> RefusedError:
     return refused(
-        "it is of Office 97 to 2003, which is not read. Expected .docx, .xlsx or .pptx. "
+        "it is in a format of Office 97-2003, which is not read. Expected .docx, .xlsx or .pptx. "
         "Open it, and save it in the new format",
         "它是 Office 97-2003 的格式，不能读取；应为 .docx、.xlsx 或 .pptx；请打开后另存为新格式",
     )

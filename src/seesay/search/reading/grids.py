@@ -3,8 +3,8 @@ them.
 
 A sheet may hold several tables with blank rows or columns between them, titles above and notes
 below. A table's first row names its columns if it reads like names; rows of totals are shown but
-not asked, since they would count twice. A column is of numbers or dates only if every cell is one
-or is marked as missing: an answer must not silently leave cells out.
+not computed with, since they would count twice. A column is of numbers or dates only if every cell
+is one or is marked as missing: an answer must not silently leave cells out.
 """
 
 import re
@@ -26,7 +26,7 @@ MOST_ROWS = 100_000
 MOST_CELLS = 1_000_000
 """Cells of a sheet that are read."""
 _LONGEST = 600  # characters of the rows in a passage
-_MOST_PASSAGES = 500  # of a table; rows beyond them are asked, but not searched
+_MOST_PASSAGES = 500  # of a table; answers use rows beyond them, searches do not
 _MOST_CELL, _MOST_SHOWN = 2000, 200  # characters of a cell that are stored, and shown in a row
 _LOOKED_AT = 50  # rows that tell whether the first one is a heading
 _TOTALS = frozenset(
@@ -111,7 +111,7 @@ def document_content(
     passages = [*(one for _, some in pages for one in passages_of(some)), *passages]
     if not passages:
         raise refused(
-            "it holds no text that is seen. Expected some words. Leave it, or fill it",
+            "it holds no visible text. Expected some words. Leave it, or fill it",
             "里面没有可见的文字；应有一些文字；请补上内容，或不必理会",
         )
     complaint = Text(" ", "").join(told) if told else None
@@ -418,8 +418,8 @@ def _passage(
 
 def _unsearched(cells: str) -> Text:
     return Text(
-        f"rows from {cells} on are not searched, only asked. Expected at most {_MOST_PASSAGES} "
-        "passages of a table. Divide it if you want to find them by their words.",
-        f"{cells} 起的各行不能搜索，只能提问；每个表格最多 {_MOST_PASSAGES} 段；"
-        "要按文字查找，请拆分表格。",
+        f"rows from {cells} on cannot be searched for, though answers can be computed from them. "
+        f"Expected at most {_MOST_PASSAGES} passages of a table. Divide it to find these rows too.",
+        f"{cells} 起的各行搜不到，但仍可用于计算回答；每个表格最多 {_MOST_PASSAGES} 段；"
+        "要能搜到这些行，请拆分表格。",
     )

@@ -64,7 +64,7 @@ class PageText:
     lines: Sequence[Line]
 
     def is_marginal(self, line: Line) -> bool:
-        """Whether a line stands where running heads, feet and page numbers do."""
+        """Whether a line stands where headers, footers and page numbers do."""
         return line.box[3] < _MARGIN * self.height or line.box[1] > (1 - _MARGIN) * self.height
 
     def fractions(self, box: Box) -> Box:
@@ -81,7 +81,7 @@ class Style:
     body: float
     """Size of most of its text, in points; 0 if unknown."""
     running: frozenset[str] = frozenset()
-    """Heads and feet that stand on many pages."""
+    """Headers and footers that stand on many pages."""
 
 
 def style_of(pages: Iterable[PageText]) -> Style:
@@ -99,8 +99,8 @@ def style_of(pages: Iterable[PageText]) -> Style:
 
 
 def blocks_of(page: PageText, style: Style) -> Iterator[Block]:
-    """Yields the blocks of a page in reading order, without page numbers, running heads and
-    feet."""
+    """Yields the blocks of a page in reading order, without page numbers, headers and
+    footers."""
     kept = [
         line
         for line in page.lines

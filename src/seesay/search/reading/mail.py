@@ -1,4 +1,5 @@
-"""E-mails and saved web pages (MIME): subject, people and date as metadata, and the text.
+"""E-mails and saved web pages (MIME): the text, with subject, sender, recipients and date as
+metadata.
 
 Attachments are named, not read; nothing that a mail refers to is fetched.
 """

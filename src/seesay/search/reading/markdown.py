@@ -1,7 +1,7 @@
-"""Markdown: headings, paragraphs, lists, tables and code, without its marks.
+"""Markdown: headings, paragraphs, lists, tables and code, without the markup.
 
-A file of earlier versions of this package, which took Markdown for plain text, stays as it is until
-it changes.
+Earlier versions of this package read Markdown as plain text; a file that they indexed stays so
+until it changes.
 """
 
 import re
@@ -42,7 +42,7 @@ def read_markdown(file: FileData) -> FileContent:
 
 
 def markdown_parts(text: str) -> list[Part]:
-    """Returns headings, paragraphs, entries of lists, tables and blocks of code, in order."""
+    """Returns headings, paragraphs, list items, tables and blocks of code, in order."""
     reader = _Reader()
     lines = iter(_without_front_matter(_COMMENT.sub("", text).split("\n")))
     for line in lines:

@@ -2,7 +2,8 @@
 
 Text that no reader of the page sees may still address a model that reads it for them ("ignore your
 instructions"). So elements are left out that are hidden by an attribute, by their style or by a
-plain rule of a style sheet, that have the colour of their ground, or that are too small to read.
+plain rule of a style sheet, that have the colour of their background, or that are too small to
+read.
 """
 
 import codecs
@@ -99,7 +100,7 @@ def html_parts(text: str) -> list[Part]:
 
 def decode_page(data: bytes) -> str:
     """Returns the text of a page in the encoding that it names, if that fits. Raises DataError if
-    it is no text."""
+    it is not text."""
     if found := _CHARSET.search(data[:2048]):
         name = found[1].decode().lower()
         name = "gb18030" if name in ("gb2312", "gbk") else name
@@ -352,7 +353,7 @@ def _span(text: str) -> int:
 
 
 def read_page(file: FileData) -> FileContent:
-    """Returns the passages of a web page. Raises RefusedError if it has no text that is seen."""
+    """Returns the passages of a web page. Raises RefusedError if it has no visible text."""
     return document_content(html_parts(decode_page(file.data)))
 
 

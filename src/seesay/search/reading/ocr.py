@@ -1,5 +1,5 @@
 """Text in pictures and on scanned pages, read by RapidOCR: PP-OCR models for Chinese and English,
-which lie in its package. Nothing is downloaded.
+which come with its package. Nothing is downloaded.
 """
 
 from functools import cache

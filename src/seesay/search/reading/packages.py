@@ -42,13 +42,13 @@ class _RootError(Exception):
 
 
 class Package:
-    """The parts of a package. Raises RefusedError if it is damaged, encrypted or a bomb."""
+    """The parts of a package. Raises RefusedError if it is damaged, encrypted or a ZIP bomb."""
 
     def __init__(self, data: bytes) -> None:
         if data.startswith(_OLE):
             raise refused(
-                "it is encrypted, or of an old version of Office. Expected a file that opens "
-                "without a password. Open it, and save it anew without one",
+                "it is encrypted, or in an old Office format. Expected a file that opens "
+                "without a password. Open it, and save it again without one",
                 "文件已加密，或是旧版 Office 格式；应无需密码即可打开；请打开后另存，不设密码",
             )
         try:
@@ -138,7 +138,7 @@ class Package:
         if any(one.flag_bits & 1 for one in infos):
             raise refused(
                 "it is encrypted. Expected a file that opens without a password. "
-                "Save it anew without one",
+                "Save it again without one",
                 "文件已加密；应无需密码即可打开；请另存，不设密码",
             )
         total = sum(one.file_size for one in infos)
@@ -157,7 +157,7 @@ def check_xml(stream: Readable) -> None:
     def on_type(*_: object) -> None:
         raise refused(
             "its XML has a document type, which may define entities without end. Expected none, as "
-            "Office writes. Save it anew in Office",
+            "Office writes. Save it again in Office",
             "其 XML 含有文档类型声明，可能定义无限展开的实体；Office 不会写入；"
             "请用 Office 重新保存",
         )
@@ -212,7 +212,7 @@ def _bomb(size: int, most: int) -> RefusedError:
     return refused(
         f"unpacked it takes {size:,} bytes, and {most:,} is the most for what it holds. Expected "
         "a file that is not made to fill the memory. Divide it if you trust it",
-        f"解压后有 {size:,} 字节，上限为 {most:,}；不应为占满内存而制作；信得过的文件请拆分",
+        f"解压后有 {size:,} 字节，上限为 {most:,}；应为不会占满内存的文件；如果信得过，请拆分",
     )
 
 

@@ -48,7 +48,7 @@ _NAMED = 5  # pages that a complaint names
 
 
 def read_pdf(file: FileData, settings: ReadSettings, pixels: bool) -> Iterator[FileContent]:
-    """Yields the content of each page, then what is to be said of the whole. Raises
+    """Yields the content of each page, then any complaint about the whole. Raises
     RefusedError."""
     pages = _Pages(_opened(file.data))
     try:
@@ -100,8 +100,8 @@ def _refused(code: int | None) -> RefusedError:
     return RefusedError(
         "decode",
         Text(
-            "it is no whole PDF. Expected one that a viewer opens. Copy, download or export it "
-            "again.",
+            "it is not a complete PDF. Expected one that a viewer opens. Copy, download or export "
+            "it again.",
             "它不是完整的 PDF；应为阅读器能打开的文件；请重新复制、下载或导出",
         ),
     )
@@ -208,7 +208,7 @@ class _Reading:
             told.append(
                 Text(
                     f"it has {len(self.pages):,} pages, of which the first {count:,} were read. "
-                    f"Divide it, or let it through with --max-pages {len(self.pages)}.",
+                    f"Divide it, or raise the limit with --max-pages {len(self.pages)}.",
                     f"共 {len(self.pages):,} 页，只读取了前 {count:,} 页；请拆分，"
                     f"或加 --max-pages {len(self.pages)}。",
                 )

@@ -1,4 +1,4 @@
-"""CSV, TSV and Parquet files as tables that can be asked.
+"""CSV, TSV and Parquet files as tables that answers are computed from.
 
 A table with a column of paths describes pictures instead: see `tables.py`.
 """
@@ -129,7 +129,7 @@ def _unusable(lines: list[int]) -> Text:
     told, more = ", ".join(map(str, lines[:5])), len(lines)
     return Text(
         f"{more:,} of its lines cannot be used (line {told}). Expected as many cells as the "
-        "heading has. Correct them; the other lines were used.",
+        "header row has. Correct them; the other lines were used.",
         f"有 {more:,} 行无法使用（第 {told} 行）；单元格数应与表头相同；请改正，其余各行已使用。",
     )
 

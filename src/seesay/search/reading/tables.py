@@ -1,5 +1,5 @@
 """Tables that describe pictures: each line has a path, a caption and further columns. A CSV or TSV
-without paths is a table to be asked: see `sheets.py`.
+without paths is an ordinary table: see `sheets.py`.
 
 A column has one type: numbers if its cells are numbers, else dates, else text. A cell that does not
 fit is lost, but not its column.

@@ -55,7 +55,7 @@ class Number(NamedTuple):
 
 def read_number(text: str) -> Number | None:
     """Returns the number in a text, whole as it is; None for everything else, and for names made
-    of digits such as 00123 or the number of a card."""
+    of digits such as 00123 or a card number."""
     plain = unicodedata.normalize("NFKC", text).strip().lower().replace("\u2212", "-")
     if plain.startswith("(") and plain.endswith(")"):  # as accountants write what is negative
         found = read_number(plain[1:-1])

@@ -254,7 +254,7 @@ _OTHER_BRANDS = (  # sound and pictures in the same boxes
 )
 _BLANK = Image.new("RGB", (8, 8))
 _UNDECODABLE = Text(
-    "none of its frames can be decoded. Expected a sound video. Copy or download it again, or "
+    "none of its frames can be decoded. Expected an intact video. Copy or download it again, or "
     "convert it to MP4.",
     "没有一帧能解码；应为完好的视频；请重新复制或下载，或转换成 MP4",
 )

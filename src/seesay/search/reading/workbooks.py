@@ -1,7 +1,7 @@
 """Excel workbooks (ECMA-376, part 1, section 18): the values of cells, never their formulas.
 
 Macros, links to other workbooks and pictures are left alone. A value is read as it is shown: 0.15
-in a cell of percents is 15%, 45000 in one of dates is a day.
+in a cell formatted as a percentage is 15%, 45000 in one formatted as a date is a day.
 """
 
 import re
@@ -78,7 +78,7 @@ def _sheets(package: Package, main: str, book: Element) -> tuple[_Sheets, list[s
             shown.append((name, part))
     if not shown:
         raise refused(
-            "it has no sheet that is seen. Expected one with cells. Show one, or leave it out",
+            "it has no visible sheet. Expected one with cells. Unhide one, or leave the file out",
             "没有可见的工作表；应有一个含单元格的工作表；请取消隐藏，或去掉这个文件",
         )
     return shown, hidden
@@ -264,15 +264,15 @@ def _links() -> Text:
     return Text(
         "it refers to other workbooks, which were not opened. Expected values in the file itself. "
         "Check them, or copy the values into it.",
-        "它引用了其他工作簿，没有打开它们；数值应在文件之内；请核对，或把数值复制进来。",
+        "它引用了其他工作簿，那些文件没有打开；数值应在本文件之内；请核对，或把数值复制进来。",
     )
 
 
 def _hidden(names: Sequence[str]) -> Text:
     told = ", ".join(repr(name) for name in names[:5])
     return Text(
-        f"hidden sheets were left out: {told}. Expected sheets that are seen. "
-        "Show them if they are to be found.",
+        f"hidden sheets were left out: {told}. Expected visible sheets. "
+        "Unhide them if they are to be found.",
         f"未读取隐藏的工作表：{told}；要能查到，请取消隐藏。",
     )
 

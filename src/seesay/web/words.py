@@ -90,7 +90,7 @@ REMOVE_TOLD = Text(
 REMOVE_NOW = Text("Remove", "移出")
 REMOVED = Text("Removed from the collection", "已移出资料库")
 STAYS_ON_DISK = Text("The file itself is still on the disk.", "文件本身仍在磁盘上。")
-ASK_TAB = Text("Ask about pictures", "图片问答")
+ASK_TAB = Text("Ask about pictures", "图片提问")
 ASK_ABOUT = Text("Ask about your pictures.", "就你的图片提问。")
 ASK_HOW = Text(
     "Add one picture or several, and ask what is on them. Further questions go on from the answer. "

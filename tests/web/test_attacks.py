@@ -21,6 +21,7 @@ import pytest
 from seesay.api.jobs import Jobs
 from seesay.errors import ConfigError
 from seesay.web.allowlist import AllowList
+from seesay.web.conversing import PageAnswers
 from seesay.web.handlers import Handlers
 from seesay.web.page import build_page
 from seesay.web.uploads import MOST_PICTURE
@@ -365,7 +366,8 @@ def test_a_server_that_only_reads_has_nothing_to_change_a_collection_with(visito
     names = {one["props"].get("elem_id") for one in config["components"]}
     assert "go" in names and not {"update", "add-folder", "tag", "cancel"} & names
     assert 'data-do="remove' not in Handlers(served.library, read_only=True).open(None)[1]
-    writing = build_page(served.library, jobs=Jobs(served.library))
+    answers = PageAnswers(None, lambda function: function())
+    writing = build_page(served.library, jobs=Jobs(served.library), answers=answers)
     known = {one["id"] for one in config["dependencies"]}
     changing = {number: one for number, one in writing.fns.items() if number not in known}
     assert len(changing) == 7  # remove, update, add, tag, cancel, and two that ask for the state

@@ -51,7 +51,7 @@ def test_a_repository_of_sentence_transformers_says_how_to_load_it():
         ([*HF[:2], "qwen.tiktoken"], [*HF[:2], "qwen.tiktoken"]),
         (
             [*HF[:2], "vocab.txt", "tokenizer_config.json"],
-            [*HF[:2], "vocab.txt", "tokenizer_config.json"],
+            [HF[0], "tokenizer_config.json", HF[1], "vocab.txt"],
         ),
         (
             [

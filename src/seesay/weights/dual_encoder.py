@@ -28,7 +28,6 @@ from seesay.models.text_encoder import TextConfig
 from seesay.models.vit import VitConfig
 from seesay.objectives.objective import TrainedModel
 from seesay.text import Text
-from seesay.weights import text_embedders
 from seesay.weights.bundle import Blueprint, Bundle, Family, Published, described
 from seesay.weights.tensors import has_weights, read_file, read_tensors
 
@@ -89,6 +88,8 @@ def _read_open_clip(folder: Path) -> Published:
 
 
 def _read_hugging_face(folder: Path, image_folder: Path | None) -> Published | None:
+    from seesay.weights import text_embedders
+
     config = read_json(folder / "config.json")
     kind = config.get("model_type")
     if image_folder is None and text_embedders.is_text_embedder(folder, config):

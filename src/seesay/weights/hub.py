@@ -334,7 +334,7 @@ def choose(names: Collection[str], layout: Layout | None, repo: str) -> list[str
             beside = [config] if config else []
             if kind == "hf":
                 beside += [name for name in _BESIDE if name in names]
-            return [*beside, *weights, *tokenizer_files(names)]
+            return list(dict.fromkeys([*beside, *weights, *tokenizer_files(names)]))
     if "0_CLIPModel/config.json" in names:
         raise WeightsError(
             Text(

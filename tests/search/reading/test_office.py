@@ -156,7 +156,7 @@ ZOO = {
     "truncated.docx": (word_package(paragraph("a"))[:-40], "damaged"),
     "encrypted.docx": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "encrypted"),
     "empty.docx": (b"", "damaged"),
-    "blank.docx": (word_package(paragraph("")), "no text"),
+    "blank.docx": (word_package(paragraph("")), "no visible text"),
     "not xml.docx": (zipped({"_rels/.rels": "<oops"}), "damaged"),
     "many parts.docx": (zipped({str(n): b"" for n in range(20_001)}), "parts"),
     "old.doc": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "97"),

@@ -1,12 +1,12 @@
 """PDF pages per second: seesay's reading, the whole of `seesay index`, and peers, in one run.
 
     python benchmarks/documents.py                      # 1,000 pages with text, 10 scanned pages
-    python benchmarks/documents.py --pages 200 --scans 4 --peer /tmp/peer --json figures.json
+    python benchmarks/documents.py --pages 200 --scans 4 --peer peer --json figures.json
 
 The pages hold captions of ../shared/data/flickr8k-bilingual, in one font that every contender can
 decode. unstructured is not among seesay's dependencies; install it apart and name its folder:
 
-    pip install --target /tmp/peer unstructured pdfminer.six pypdf pikepdf pi-heif pdf2image
+    pip install --target peer unstructured pdfminer.six pypdf pikepdf pi-heif pdf2image
 
 Every contender has a process and one thread of its own. Start and import are not counted.
 """

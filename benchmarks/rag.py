@@ -1,7 +1,7 @@
 """Answers from a collection of documents with known facts, in quote mode, by kind of document.
 
     python benchmarks/rag.py [--pages 300] [--questions 120] [--languages en zh] [--folder KEPT]
-    python benchmarks/rag.py --peer /tmp/peers/bin/python   # LangChain with Chroma, in one run
+    python benchmarks/rag.py --peer peers/bin/python   # LangChain with Chroma, in one run
     python benchmarks/rag.py --compare                      # seesay-text against the main model
     python benchmarks/rag.py --fit                          # the weights of rag/quoting.py
 
@@ -12,8 +12,8 @@ documents and questions, which leave out the third wording of each fact and of e
 `--folder` keeps the documents and collections, so that a second run with the same numbers need not
 index them again. The peer is a Python with LangChain:
 
-    python -m venv --system-site-packages /tmp/peers
-    /tmp/peers/bin/pip install langchain-core langchain-text-splitters langchain-chroma
+    python -m venv --system-site-packages peers
+    peers/bin/pip install langchain-core langchain-text-splitters langchain-chroma
 
 It embeds with seesay-text too. Without a language model its answer is the nearest chunk. It answers
 above a similarity that is chosen on the test questions themselves, in its favour: the lowest that

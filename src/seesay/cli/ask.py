@@ -132,7 +132,7 @@ def _split(given: Sequence[str], questions: Sequence[str]) -> tuple[list[str], l
 
 
 def refuse_with_pictures(**given: object) -> None:
-    """Raises ConfigError for options of questions to a collection."""
+    """Raises ConfigError for options that only apply to questions about a collection."""
     from seesay.errors import ConfigError
 
     if names := ", ".join(f"--{name}" for name, value in given.items() if value):

@@ -318,8 +318,7 @@ class _Answering:
 
 
 def sees_only(assistant: str) -> bool:
-    """Whether the assistant of this name is a built-in one, which looks at pictures and reads no
-    texts."""
+    """Whether this is a built-in assistant: one that looks at pictures but reads no text."""
     entry = find_assistant(assistant)
     return entry is not None and entry.built_in is not None
 

@@ -161,7 +161,7 @@ class Inquiring:
         return rendered(steps, collection, name)
 
     async def stop(self, inquiry: _Inquiry | None) -> None:
-        """Ends the answer that is being looked for."""
+        """Stops the answer in progress."""
         if inquiry is not None:
             inquiry.stop.set()
 

@@ -156,7 +156,7 @@ class MathVista:
     that is nearest by edit distance counts."""
 
     stripped: bool
-    """Whether blanks around the answer and around what is compared do not count."""
+    """Whether blanks around the answer, the reply and what is compared do not count."""
     zero: bool = True
     """Whether an answer from which the judge extracts nothing is wrong, as in the toolkits, instead
     of being left out."""
@@ -171,6 +171,7 @@ class MathVista:
             prompt = f"{instruction}\n\n{truth.question}\n\n{answer}\n\nExtracted answer: "
             extract, exchanges = _extracted(prompt, tools, TRIES, lambda one: not one.strip())
             note = _note(extract, tools, TRIES)
+            extract = extract.strip() if self.stripped else extract
         parsed = _nearest(extract, truth) if truth.options else _rounded(extract, truth)
         right = parsed == truth.answers[0]
         if self.stripped:

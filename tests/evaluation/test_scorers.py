@@ -176,11 +176,10 @@ def test_a_choice_asks_the_judge_and_then_draws_with_the_seed() -> None:
     name = "choice/vlmevalkit@2026-08-18"
     read_by_judge = score(name, ["a hound"], [truth], judge=Judge(lambda _: "B"))
     assert read_by_judge.verdicts[0].score == 1
-    drawn = [
-        [one.parsed for one in score(name, ["?"] * 20, [truth] * 20, judge=judge, seed=seed).verdicts]
-        for judge in [Judge(lambda _: "hm")]
-        for seed in (1, 1, 2)
-    ]
+    drawn = []
+    for seed in (1, 1, 2):
+        result = score(name, ["?"] * 20, [truth] * 20, judge=Judge(lambda _: "hm"), seed=seed)
+        drawn.append([one.parsed for one in result.verdicts])
     assert drawn[0] == drawn[1] != drawn[2]
     assert set(drawn[0]) <= {*"ABCDZ"}
     assert score(name, ["?"], [truth]).seed == 42

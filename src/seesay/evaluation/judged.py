@@ -81,15 +81,22 @@ class Grade:
         return None
 
 
-def mmvet(verdicts: Sequence[Verdict], truths: Sequence[Truth]) -> Values:
+def mmvet(verdicts: Sequence[Verdict], truths: Sequence[Truth], *, shared: bool = False) -> Values:
     """Mean grade of all answers, for each capability (the group `capability`, several with commas)
-    and for each combination of them."""
+    and for each combination of them. With `shared`, as in VLMEvalKit, a capability and the
+    combination of it alone are one table, to which an answer that needs nothing else adds twice."""
     grades: defaultdict[str, list[float]] = defaultdict(list)
     for verdict, truth in zip(verdicts, truths, strict=True):
         capabilities = sorted(filter(None, truth.groups.get("capability", "").split(",")))
-        combined = ["combined/" + "_".join(capabilities)] if capabilities else []
-        for name in [*(f"capability/{one}" for one in capabilities), *combined]:
+        alone = shared and len(capabilities) == 1
+        names = [f"capability/{one}" for one in capabilities] * (2 if alone else 1)
+        if capabilities:
+            names.append("combined/" + "_".join(capabilities))
+        for name in names:
             grades[name].append(verdict.score)
+    if shared:
+        for name in [one for one in grades if one.startswith("combined/") and "_" not in one]:
+            grades[name] = grades[name.replace("combined", "capability")]
     return accuracy(verdicts, truths) | {n: share(some) for n, some in sorted(grades.items())}
 
 

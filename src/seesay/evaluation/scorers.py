@@ -345,7 +345,7 @@ SCORERS: dict[str, Scorer] = {
     ),
     f"mmvet/{VLMEVALKIT}": Scorer(
         judged.Grade(tries=5),
-        judged.mmvet,
+        partial(judged.mmvet, shared=True),
         "a judge grades from 0 to 1; the whole reply is a number; without one, 0",
         "评判模型打 0 到 1 分；整个回复须为数字，否则记 0",
         judged=True,

@@ -15,7 +15,7 @@ from seesay.training.recipe_reference import (
     setting_notes,
     toml,
 )
-from seesay.training.settings import build, override, read_toml
+from seesay.data.settings import build, override, read_toml
 from seesay.training.sweep import read_sweep
 from tiny_runs import write_run
 

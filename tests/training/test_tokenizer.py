@@ -19,7 +19,7 @@ from seesay.data.tokenizer import TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, DataError
 from seesay.training.build import make_model
 from seesay.training.recipe import Recipe
-from seesay.training.settings import build
+from seesay.data.settings import build
 from seesay.training.tokenizer import (
     PAD,
     PAD_ID,

@@ -20,7 +20,7 @@ from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import read_recipe
 from seesay.training.run import _Run, train
-from seesay.training.settings import read_toml
+from seesay.data.settings import read_toml
 from seesay.weights.bundle import load_bundle
 from seesay.weights.lora import load_adapter
 from seesay.weights.saving import save_bundle

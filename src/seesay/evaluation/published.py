@@ -47,8 +47,16 @@ from seesay.evaluation.scoring import Truth
 from seesay.text import Language, Text
 
 Loader = Literal[
-    *("vlmevalkit", "parquet", "pope", "vqav2", "textvqa", "docvqa", "chartqa"),
-    *("questions", "captions", "objects"),
+    "vlmevalkit",
+    "parquet",
+    "pope",
+    "vqav2",
+    "textvqa",
+    "docvqa",
+    "chartqa",
+    "questions",
+    "captions",
+    "objects",
 ]
 ROWS = 16
 """Of a Parquet file that are in memory at a time, with their pictures."""
@@ -310,12 +318,10 @@ def _vqav2(config: DataConfig) -> Loaded:
     [file] = find_files(config.data, [".json"])[:1]
     [answers] = find_files(config.annotations or config.data, [".json"])[:1]
     questions, told = _read(file), _read(answers)
-    split = str(questions.get("data_subtype", "val2014"))
+    asked = _entries(file, questions, "questions")
     by_id = {one.get("question_id"): one for one in _entries(answers, told, "annotations")}
-    rows = [
-        {**by_id.get(one.get("question_id"), {}), **one}
-        for one in _entries(file, questions, "questions")
-    ]
+    rows = [{**by_id.get(one.get("question_id"), {}), **one} for one in asked]
+    split = str(questions.get("data_subtype", "val2014"))
     return _from_rows(config, rows, lambda row: f"COCO_{split}_{int(row['image_id']):012}.jpg")
 
 
@@ -336,7 +342,7 @@ def _chartqa(config: DataConfig) -> Loaded:
     """A list of imgname, query and label in each file, whose name ends in human or augmented."""
     rows = []
     for file in find_files(config.data, [".json"]):
-        found = _entries(file, {"rows": _read(file, list)}, "rows")
+        found = _entries(file, {"rows": _read(file)}, "rows")
         rows += [{"split": file.stem.rpartition("_")[2]} | row for row in found]
     return _from_rows(config, rows, lambda row: row["imgname"])
 
@@ -359,19 +365,16 @@ def _from_rows(config: DataConfig, rows: list[Any], name: Callable[[Row], str]) 
     return Loaded(len(rows), samples)
 
 
-def _read(file: Path, wanted: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
+def _read(file: Path) -> Any:
     try:
-        value = json.loads(file.read_bytes())
+        return json.loads(file.read_bytes())
     except (ValueError, OSError, RecursionError) as error:
         raise _not_published(file, Text.of(error)) from None
-    if not isinstance(value, wanted):
-        raise _not_published(file, Text.of(type(value).__name__))
-    return value
 
 
-def _entries(file: Path, value: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+def _entries(file: Path, value: Any, name: str) -> list[dict[str, Any]]:
     """The list of objects of this name. Raises DataError if there is none."""
-    rows = value.get(name)
+    rows = value.get(name) if isinstance(value, dict) else None
     if not isinstance(rows, list) or not all(isinstance(one, dict) for one in rows):
         raise _not_published(file, Text(f"no list of {name}", f"没有列表 {name}"))
     return rows

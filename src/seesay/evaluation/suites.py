@@ -55,6 +55,9 @@ class TaskConfig(DataConfig):
     """Names and versions of scorers; all score the same answers."""
     max_tokens: int = 128
     """Longest answer."""
+    instruction: str | None = None
+    """File with the words that stand before each question to the judge, as the toolkit has them;
+    none: the scorer's own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -169,6 +172,7 @@ def read_suite(
 def _placed(config: Any, folder: Path | None) -> Any:
     """The config with its paths in a folder."""
     names = ("data", "path", "images", "annotations", "classes", "added", "kept", "frequencies")
+    names += ("instruction",)
     paths = {name: getattr(config, name, None) for name in names}
     there = {name: str((folder or Path()) / path) for name, path in paths.items() if path}
     return replace(config, **there)
@@ -213,11 +217,10 @@ def run_suite(
             continue
         try:
             _answer(name, task, model, store, partial(on_progress, name))
+            scores += list(_scored(name, task, store, judge))
         except (DataError, ConfigError, MissingExtraError, OSError) as error:
             problem = Text.of(error)
             scores += [Scores(task=name, scorer=one, problem=problem) for one in task.scorers]
-        else:
-            scores += _scored(name, task, store, judge)
     for name, measure in suite.measures.items():
         if not _measurable(measure, model):
             skipped.append(name)
@@ -360,7 +363,7 @@ def _scored(
     stored, left_out = store.answers(name), store.left_out(name)
     certainties = [one.certainty for one in stored if one.certainty is not None]
     known = Counter(one.reason for one in left_out)
-    asks = None if judge is None else store.remembering(judge.judge, judge.name)
+    asks = None if judge is None else store.remembering(_instructed(judge.judge, task), judge.name)
     for scorer in task.scorers:
         try:
             result = score(
@@ -389,6 +392,22 @@ def _scored(
             seed=result.seed,
             judge=judge.name if judge is not None and exchanged else "",
         )
+
+
+def _instructed(judge: Judge, task: TaskConfig) -> Judge:
+    """Raises DataError if the file of the instruction cannot be read."""
+    if task.instruction is None:
+        return judge
+    try:
+        return Judge(judge.ask, Path(task.instruction).expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            Text(
+                f"{task.instruction} cannot be read ({error}), expected a text for the judge: "
+                "correct the path",
+                f"{task.instruction} 无法读取（{error}）；应为给评判模型的文字；请改正路径",
+            )
+        ) from None
 
 
 def _nothing(left_out: Sequence[LeftOut]) -> Text:

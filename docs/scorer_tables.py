@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from seesay.evaluation.samples import PROMPTS, Prompt, Sample
 from seesay.evaluation.scorers import SCORERS, score
 from seesay.evaluation.scoring import Truth, Verdict
 
@@ -114,7 +115,27 @@ def scorers_page(language: str) -> str:
     lines = [f"# {title}", "", note, "", *_table(head, list(_rows(language)))]
     for probe in PROBES:
         lines += ["", f"## {probe.zh if zh else probe.en}", "", *_probe(probe, language)]
+    lines += ["", "## 提示词" if zh else "## Prompts", ""]
+    prompts = [
+        [f"`{name}`", _cell(one.zh if zh else one.en), f"`{_example(one, zh)}`"]
+        for name, one in PROMPTS.items()
+    ]
+    columns = (
+        ("名称", "作用", "例子（⏎ 为换行）")
+        if zh
+        else ("Name", "What it is", "Example (⏎: new line)")
+    )
+    lines += _table(columns, prompts)
     return "\n".join(lines) + "\n"
+
+
+def _example(prompt: Prompt, zh: bool) -> str:
+    """What a model is asked, on one line."""
+    options = {"A": "猫", "B": "狗"} if zh else {"A": "a cat", "B": "a dog"}
+    question, hint = ("这是什么？", "它会叫。") if zh else ("What is it?", "It barks.")
+    truth = Truth(answers=(question,), question=question, options=options)
+    asked = prompt.of(Sample(key="", images=(), truth=truth, hint=hint))
+    return asked.replace("\n", "⏎").strip()
 
 
 def _rows(language: str) -> Iterator[list[str]]:

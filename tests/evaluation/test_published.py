@@ -69,15 +69,15 @@ def test_prompts_are_those_of_the_toolkits(tmp_path):
     file = write_tsv(
         tmp_path / "a.tsv",
         MMBENCH,
-        (1, "What is it?", "It purrs.", "a cat", "a dog", None, None, "A", "x", coded(picture())),
+        (1, "What is it? ", "It purrs.", "a cat", "a dog", None, None, "A", "x", coded(picture())),
     )
     [sample] = read(data=file)[0].values()
     assert find_prompt("choice/vlmevalkit@2026-08-18").of(sample) == (
-        "Hint: It purrs.\nQuestion: What is it?\nOptions:\nA. a cat\nB. a dog\n"
+        "Hint: It purrs.\nQuestion: What is it? \nOptions:\nA. a cat\nB. a dog\n"
         "Please select the correct answer from the options above. \n"
     )
     assert find_prompt("choice/lmms-mmbench@2026-08-06").of(sample) == (
-        "It purrs. What is it? There are several options:\nA. a cat\nB. a dog\n\n"
+        "It purrs. What is it?  There are several options:\nA. a cat\nB. a dog\n\n"
         "Answer with the option's letter from the given choices directly."
     )
     assert find_prompt("Q: {question}\n{options}\nA:").of(sample).endswith("a dog\nA:")
@@ -294,3 +294,20 @@ def test_records_for_training_are_asked_about_too(tmp_path):
     [one] = read(data=data, loader="captions", language="zh")[0].values()
     assert one.truth.answers == ("一张黑图",)
     assert find_prompt("caption/seesay@1").of(one) == "用一句话描述这张图片。"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_labelled_objects_are_asked_about_as_pope_does(tmp_path, language):
+    things = (["dog", "cat", "car"], ["person", "bicycle", "bus"], ["train", "boat", "chair"])
+    rows = []
+    for number, names in enumerate(things):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.png")
+        rows.append({"file_name": f"{number}.png", "objects": [{"category": n} for n in names]})
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    settings = {"columns": {"image": "file_name"}, "language": language, "strategy": "popular"}
+    loaded = load_samples(DataConfig(data=str(tmp_path / "a.jsonl"), loader="objects", **settings))
+    samples = list(loaded.samples)
+    assert len(samples) == 18 and len({one.key for one in samples}) == 18
+    assert [one.truth.answers[0] for one in samples] == ["yes", "no"] * 9
+    assert {one.truth.groups["category"] for one in samples} == {"popular"}
+    assert all(("图" in one.truth.question) == (language == "zh") for one in samples)

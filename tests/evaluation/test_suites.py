@@ -155,6 +155,8 @@ def test_answers_are_scored_again_without_a_model_or_the_data(place):
     (place / "POPE.tsv").unlink()
     lmms = pope(place, scorers=("pope/lmms@2026-08-06", *POPE))
     with AnswerStore(place / "answers.sqlite") as store:
+        with pytest.raises(DataError, match="locked"):
+            AnswerStore(place / "answers.sqlite")
         again = rescore(suite_of(place, pope=lmms), store)
     assert again.scores[1:] == first.scores and again.model == "cats-7b"
     assert again.scores[0].values["accuracy"] == 0

@@ -47,6 +47,8 @@ class Table:
     inner: str | None = None
     longest: int = MOST_CELL
     """Characters of a cell at most; tables with pictures inside need more."""
+    stripped: bool = True
+    """Whether blanks around a cell of a CSV or TSV are removed."""
     unusable: list[tuple[int, str]] = field(default_factory=list)
     """Number of each line that was left out, and the reason."""
     undecodable: list[int] = field(default_factory=list)
@@ -83,6 +85,7 @@ class Table:
         admitted = self._admit([*dict.fromkeys(filter(None, self.head))], 0)
         at = {name: self.head.index(name) for name in admitted}
         count = len(self.head)
+        clean = _clean if self.stripped else clean_text
         records = self._records()
         next(records, None)
         for number, cells in records:
@@ -93,7 +96,7 @@ class Table:
             elif max(map(len, cells)) > self.longest:
                 self.unusable.append((number, f"a cell is longer than {self.longest:,} characters"))
             else:
-                yield number, {name: _clean(cells[i]) for name, i in at.items()}
+                yield number, {name: clean(cells[i]) for name, i in at.items()}
 
     def _objects(self) -> Iterator[tuple[int, Row]]:
         known: set[str] = set()

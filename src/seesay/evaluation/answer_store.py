@@ -2,7 +2,7 @@
 as it came, the truth, and the verdict of each scorer.
 
 Each answer is stored when it comes, so that a killed run goes on behind the last one; scoring needs
-nothing but this file. Several processes may write to it.
+nothing but this file.
 """
 
 import json
@@ -17,8 +17,6 @@ from seesay.evaluation.samples import LeftOut
 from seesay.evaluation.scoring import Judge, Truth, Verdict
 from seesay.text import Text, to_unicode
 
-WAIT_S = 60.0
-"""How long another process may be writing."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS answers (task TEXT, sample TEXT, number INTEGER, prompt TEXT, pictures
@@ -52,11 +50,14 @@ class StoredAnswer:
 
 
 class AnswerStore:
-    """The answers of one model."""
+    """The answers of one model. One process at a time has them open."""
 
     def __init__(self, file: Path, facts: Mapping[str, str] | None = None) -> None:
-        """Opens it, or creates it with facts that say whose answers they are. Raises ConfigError if
-        it is of another model, or is to be read and is not there; DataError if it is damaged."""
+        """Opens it, or creates it with facts that say whose answers they are.
+
+        Raises ConfigError if it is of another model, or is to be read and is not there; DataError
+        if it is damaged or open elsewhere.
+        """
         if facts is None and not file.is_file():
             raise ConfigError(
                 Text(
@@ -66,33 +67,49 @@ class AnswerStore:
                 )
             )
         self.file = file
+        self.facts: dict[str, str] = {}
+        """What there is to know about the answers, such as the model."""
         try:
-            self._database = sqlite3.connect(file, timeout=WAIT_S, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")  # a power cut costs an answer
-            self._database.executescript(_SCHEMA)
-            for name, value in (facts or {}).items():
-                self._database.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
+            self._database = sqlite3.connect(file, timeout=0, isolation_level=None)
         except sqlite3.Error as error:
-            raise DataError(
-                Text(
-                    f"{file} cannot be used ({error}), expected the answers of an earlier run, or "
-                    "a place to write: name another folder",
-                    f"{file} 不能用（{error}）；应为之前的回答，或可写的位置；请换一个文件夹",
+            raise self._unusable(error) from None
+        try:
+            self._prepare(facts or {})
+        except sqlite3.Error as error:
+            self.close()
+            raise self._unusable(error) from None
+        except ConfigError:
+            self.close()
+            raise
+
+    def _prepare(self, facts: Mapping[str, str]) -> None:
+        self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")  # a power cut costs an answer
+        self._database.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} COMMIT;")
+        for name, value in facts.items():
+            self._database.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
+        self.facts |= dict(self._database.execute("SELECT * FROM facts"))
+        for name, value in facts.items():
+            if self.facts[name] != value:
+                raise ConfigError(
+                    Text(
+                        f"{self.file} holds answers of {name} {self.facts[name]!r}, not of "
+                        f"{value!r}; expected the same: choose another folder",
+                        f"{self.file} 里是 {name} 为 {self.facts[name]!r} 的回答，不是 {value!r}；"
+                        "两者应相同；请换一个文件夹",
+                    )
                 )
-            ) from None
-        self.facts: dict[str, str] = dict(self._database.execute("SELECT * FROM facts"))
-        wrong = [name for name, value in (facts or {}).items() if self.facts[name] != value]
-        if wrong:
-            [name] = wrong[:1]
-            raise ConfigError(
-                Text(
-                    f"{file} holds answers of {name} {self.facts[name]!r}, not of "
-                    f"{(facts or {})[name]!r}; expected the same: choose another folder",
-                    f"{file} 里是 {name} 为 {self.facts[name]!r} 的回答，不是 "
-                    f"{(facts or {})[name]!r}；两者应相同；请换一个文件夹",
-                )
+
+    def _unusable(self, error: sqlite3.Error) -> DataError:
+        return DataError(
+            Text(
+                f"{self.file} cannot be used ({error}), expected the answers of an earlier run "
+                "that no other process has open, or a place to write: wait, or name another folder",
+                f"{self.file} 不能用（{error}）；应为之前的回答（没有其他进程打开），或可写的位置；"
+                "请稍后再试，或换一个文件夹",
             )
+        )
 
     def close(self) -> None:
         """Closes the file."""
@@ -103,6 +120,13 @@ class AnswerStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def add_fact(self, name: str, value: str) -> None:
+        """Stores what else there is to know about the answers."""
+        self.facts[name] = value
+        self._database.execute(
+            "INSERT OR REPLACE INTO facts VALUES (?, ?)", (to_unicode(name), value)
+        )
 
     # Answers
 

@@ -44,7 +44,7 @@ from seesay.evaluation.samples import (
     text_of,
 )
 from seesay.evaluation.scoring import Truth
-from seesay.text import Language, Text
+from seesay.text import Text, to_unicode
 
 Loader = Literal[
     "vlmevalkit",
@@ -117,7 +117,8 @@ class Loaded(NamedTuple):
     """The samples of a set."""
 
     total: int
-    """Rows, with those that are left out."""
+    """Rows, with those that are left out; of files as for training, records, which may have several
+    questions."""
     samples: Iterator[Sample | LeftOut]
 
 
@@ -167,7 +168,8 @@ def _sample(row: Row, config: DataConfig, key: str, pictures: Pictures) -> Sampl
 
 def _vlmevalkit(config: DataConfig) -> Loaded:
     [file] = find_files(config.data, DELIMITED)[:1]
-    table = Table(file, file.name, longest=MOST_LINE)
+    # A prompt of the toolkit keeps the blanks around a question.
+    table = Table(file, file.name, longest=MOST_LINE, stripped=False)
     require_columns(file, table.head, config.columns)
     column = config.columns.get("image", "image")
     if column not in table.head and "image_path" not in table.head:
@@ -398,7 +400,7 @@ def _not_published(file: Path, reason: Text) -> DataError:
 # Files as for training
 
 
-def _records(config: DataConfig, added: Path | None = None) -> RecordsConfig:
+def _records(config: DataConfig) -> RecordsConfig:
     form = format_of(config.data)
     return RecordsConfig(
         path=config.data,
@@ -406,13 +408,10 @@ def _records(config: DataConfig, added: Path | None = None) -> RecordsConfig:
         languages=(config.language,),
         columns=config.columns,
         images=config.images if form == "table" else None,
-        added=None if added is None else str(added),
     )
 
 
-def _of_records(
-    records: RecordsConfig, ask: Callable[[Record], Iterable[Truth]], known: int | None = None
-) -> Loaded:
+def _of_records(records: RecordsConfig, ask: Callable[[Record], Iterable[Truth]]) -> Loaded:
     source = open_records(records)
     numbers = used_records(records, source)
 
@@ -428,19 +427,15 @@ def _of_records(
         for one in source.damaged:
             yield LeftOut(one.key, Text.of(one.reason))
 
-    return Loaded(len(numbers) if known is None else known, samples())
+    return Loaded(len(numbers), samples())
 
 
 def _questions(config: DataConfig) -> Loaded:
-    return _of_records(_records(config), lambda one: _qa(one, config.language, {}))
+    def ask(record: Record) -> Iterator[Truth]:
+        for one in record.questions.get(config.language, ()):
+            yield Truth(answers=(one.answer,), question=one.question)
 
-
-def _qa(record: Record, language: Language, groups: Mapping[str, str]) -> Iterator[Truth]:
-    for one in record.questions.get(language, ()):
-        answer = (
-            {YES.zh: YES.en, NO.zh: NO.en}.get(one.answer, one.answer) if groups else one.answer
-        )
-        yield Truth(answers=(answer,), question=one.question, groups=groups)
+    return _of_records(_records(config), ask)
 
 
 def _captions(config: DataConfig) -> Loaded:
@@ -453,15 +448,21 @@ def _captions(config: DataConfig) -> Loaded:
 
 def _objects(config: DataConfig) -> Loaded:
     """Questions about labelled objects, made as POPE makes them."""
-    asked = QuestionsConfig(kind="pope", strategy=config.strategy)
+    records = _records(config)
     with TemporaryDirectory() as folder:
-        added = Path(folder) / "questions.jsonl"
-        report = make_questions(_records(config), asked, added)
-        records = _records(config, added)
-        count = sum(one.questions for one in report.counts)
-        groups = {"category": config.strategy}
-        loaded = _of_records(records, lambda one: _qa(one, config.language, groups), count)
-        return Loaded(count, iter(list(loaded.samples)))  # the pictures stay files
+        file = Path(folder) / "questions.jsonl"
+        make_questions(records, QuestionsConfig(kind="pope", strategy=config.strategy), file)
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    questions = {line["key"]: line["qa"] for line in lines}
+    truths = {YES.zh: YES.en, NO.zh: NO.en}
+
+    def ask(record: Record) -> Iterator[Truth]:
+        for one in questions.get(to_unicode(record.key), ()):
+            answer = truths.get(one["answer"], one["answer"])
+            groups = {"category": config.strategy}
+            yield Truth(answers=(answer,), question=one["question"], groups=groups)
+
+    return _of_records(records, ask)
 
 
 LOADERS: dict[str, Callable[[DataConfig], Loaded]] = {

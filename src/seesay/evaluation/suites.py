@@ -159,13 +159,11 @@ def read_suite(
     table = read_toml(BUILT_IN.get(str(name), Path(name)))
     suite = build(SuiteConfig, table)
     place = partial(_placed, folder=data)
-    tasks = {name: place(task) for name, task in suite.tasks.items()}
+    tasks = {key: place(task) for key, task in suite.tasks.items()}
     if limit is not None:
-        tasks = {
-            name: replace(task, limit=min(limit, task.limit or limit))
-            for name, task in tasks.items()
-        }
-    measures = {name: place(one) for name, one in suite.measures.items()}
+        limits = {key: min(limit, task.limit or limit) for key, task in tasks.items()}
+        tasks = {key: replace(task, limit=limits[key]) for key, task in tasks.items()}
+    measures = {key: place(one) for key, one in suite.measures.items()}
     return replace(suite, tasks=tasks, measures=measures)
 
 
@@ -244,12 +242,10 @@ def _reported(
 ) -> SuiteReport:
     used = {one.task for one in scores}
     data = {
-        str(file): _md5(file)
-        for name, task in suite.tasks.items()
-        if name in used
-        for pattern in (task.data, task.annotations or "")
-        for file in sorted(map(Path, glob(str(Path(pattern).expanduser()), recursive=True)))
-        if file.is_file()
+        file: digest
+        for name, digest in store.facts.items()
+        if (parts := name.split("\t"))[0] == "md5" and parts[1] in used
+        for file in parts[2:]
     }
     return SuiteReport(
         suite=suite.name,
@@ -279,6 +275,9 @@ def _answer(
     """Asks what has not been asked in the same way, and stores each answer."""
     config = AnswerConfig(max_tokens=task.max_tokens)
     loaded = load_samples(task)
+    for pattern in filter(None, (task.data, task.annotations)):
+        for file in sorted(glob(str(Path(pattern).expanduser()), recursive=True)):
+            store.add_fact(f"md5\t{name}\t{file}", _md5(Path(file)))
     store.begin(name)
     run = _Run(name, task, store, json.dumps(asdict(config), sort_keys=True))
     failures = 0
@@ -294,8 +293,9 @@ def _answer(
             if failures == FAILURES_IN_A_ROW:
                 raise answer
             run.leave_out(LeftOut(question.sample, answer.text))
-        report(run.read - len(run.waiting), loaded.total, run.left_out)
-    report(loaded.total, loaded.total, run.left_out)
+        done = run.read - len(run.waiting)
+        report(done, max(done, loaded.total), run.left_out)
+    report(run.read, run.read, run.left_out)
 
 
 class _Run:

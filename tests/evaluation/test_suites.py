@@ -266,14 +266,22 @@ def test_a_dual_encoder_takes_the_measures_and_leaves_the_tasks(place):
 
 def test_wrong_suites_are_refused_before_anything_is_asked(place):
     file = place / "suite.toml"
-    file.write_text(
-        'name = "x"\n[tasks.a]\ndata = "a.tsv"\nprompt = "none@1"\nscorers = ["pope/official@1"]\n'
-        '[tasks.b]\nprompt = "plain/seesay@1"\nscorers = ["pope/oficial@1"]\nloader = "tsv"\n'
+    good = (
+        'name = "x"\n[tasks.a]\ndata = "a.tsv"\nprompt = "plain/seesay@1"\n'
+        'scorers = ["pope/official@1"]\n'
     )
+    bad = good.partition("\n")[2].replace("tasks.a", "tasks.b").replace("data", "limits")
+    file.write_text(good + bad + 'loader = "tsv"\n')
     with pytest.raises(ConfigError) as refused:
         read_suite(file)
-    for problem in ("there is no prompt 'none@1'", "tasks.b.data is missing", "tasks.b.loader"):
+    for problem in ("tasks.b.data is missing", "tasks.b.loader", "tasks.b.limits is no setting"):
         assert problem in str(refused.value)
+    file.write_text(good.replace("plain/", "plane/"))
+    with pytest.raises(ConfigError, match=r"\[tasks.a\] there is no prompt 'plane/seesay@1'"):
+        read_suite(file)
+    file.write_text(good.replace("pope/official", "pope/oficial"))
+    with pytest.raises(ConfigError, match=r"\[tasks.a\] there is no scorer 'pope/oficial@1'"):
+        read_suite(file)
     with pytest.raises(ConfigError, match="there is no scorer 'pope/best@1'"):
         Scores(task="a", scorer="pope/best@1")
     file.write_text('name = "x"\n')

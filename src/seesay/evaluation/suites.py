@@ -154,8 +154,8 @@ def read_suite(
     name: str | Path, *, data: Path | None = None, limit: int | None = None
 ) -> SuiteConfig:
     """Reads a suite from a file, or a built-in one by name. Paths in it start from the folder
-    `data`, else from the current one; `limit` is for every task. Raises ConfigError, which lists
-    every problem."""
+    `data`, else from the current one; `limit` is for every task. Raises ConfigError if a setting is
+    wrong."""
     table = read_toml(BUILT_IN.get(str(name), Path(name)))
     suite = build(SuiteConfig, table)
     place = partial(_placed, folder=data)

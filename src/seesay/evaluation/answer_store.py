@@ -1,7 +1,7 @@
 """The answers of a model to a suite, in one SQLite file: prompt, digest of the pictures, the answer
 as it came, the truth, and the verdict of each scorer.
 
-Each answer is stored when it comes, so that a killed run goes on behind the last one; scoring needs
+Answers are stored as they come, so that a killed run goes on behind the last ones; scoring needs
 nothing but this file.
 """
 
@@ -150,14 +150,19 @@ class AnswerStore:
         )
         return True
 
-    def add(self, task: str, number: int, one: StoredAnswer) -> None:
-        """Stores an answer."""
-        truth, rest = _dump(asdict(one.truth)), (one.answer, one.finish)
-        texts = [to_unicode(text) for text in (one.prompt, one.pictures, one.settings, *rest)]
-        values = (task, to_unicode(one.sample), number, *texts, one.certainty, truth)
-        self._database.execute(
-            f"INSERT OR REPLACE INTO answers VALUES ({', '.join('?' * len(values))})", values
+    def add(self, task: str, answers: Iterable[tuple[int, StoredAnswer]]) -> None:
+        """Stores answers, each with the number of its sample, all or none."""
+        rows = []
+        for number, one in answers:
+            texts = (one.prompt, one.pictures, one.settings, one.answer, one.finish)
+            truth = _dump(asdict(one.truth))
+            sample = to_unicode(one.sample)
+            rows.append((task, sample, number, *map(to_unicode, texts), one.certainty, truth))
+        self._database.execute("BEGIN IMMEDIATE")
+        self._database.executemany(
+            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
         )
+        self._database.execute("COMMIT")
 
     def leave_out(self, task: str, one: LeftOut) -> None:
         """Stores why a sample has no answer."""

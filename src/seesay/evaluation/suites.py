@@ -40,6 +40,8 @@ BUILT_IN = {"quick": Path(__file__).with_name("quick.toml")}
 """Suites that come with seesay, by name."""
 FAILURES_IN_A_ROW = 5
 """Of an endpoint, after which a run stops: it is down, and the answers would all be left out."""
+DIGITS = 4
+"""Of a certainty, after the point: those behind depend on the machine and its threads."""
 Model = Assistant | Embedder
 Progress = Callable[[str, int, int, int], None]
 """Is given the task, the samples done, all of them, and those left out."""
@@ -281,21 +283,30 @@ def _answer(
     store.begin(name)
     run = _Run(name, task, store, json.dumps(asdict(config), sort_keys=True))
     failures = 0
-    asked = run.questions(loaded.samples)
-    for answer in answer_each(assistant, asked, config):
+    block: list[tuple[int, StoredAnswer]] = []
+    for answer in answer_each(assistant, run.questions(loaded.samples), config):
         number, question = run.waiting.popleft()
         if isinstance(answer, Answer):
             failures = 0
-            told = {"finish": answer.finish_reason, "certainty": answer.certainty}
-            store.add(name, number, replace(question, answer=answer.text, **told))
+            block.append((number, _answered(question, answer)))
         else:
             failures = failures + 1 if isinstance(answer, EndpointError) else 0
             if failures == FAILURES_IN_A_ROW:
                 raise answer
             run.leave_out(LeftOut(question.sample, answer.text))
+        # A model on this machine reads a batch at a time, and the last digits depend on what is in
+        # it: a batch is stored as a whole, so that a resumed run forms the same ones.
+        if not (isinstance(assistant, AnswerWriter) and run.waiting):
+            store.add(name, block)
+            block = []
         done = run.read - len(run.waiting)
         report(done, max(done, loaded.total), run.left_out)
     report(run.read, run.read, run.left_out)
+
+
+def _answered(question: StoredAnswer, answer: Answer) -> StoredAnswer:
+    certainty = None if answer.certainty is None else round(answer.certainty, DIGITS)
+    return replace(question, answer=answer.text, finish=answer.finish_reason, certainty=certainty)
 
 
 class _Run:

@@ -1,7 +1,7 @@
 """The report of a suite as Markdown, a page of HTML or JSON, and the comparison of two runs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
@@ -136,14 +136,14 @@ def suite_tables(
     asked = (task, scorer, Text("prompt", "提示词"), Text("judge", "评判模型"))
     tables.append(table(Text("How it was asked", "提问方式"), asked, facts))
     if report.data:
-        title, columns = Text("Data", "数据"), (Text("file", "文件"), Text("MD5", "MD5"))
-        tables.append(table(title, columns, list(report.data.items())))
+        title, named = Text("Data", "数据"), (Text("file", "文件"), Text("MD5", "MD5"))
+        tables.append(table(title, named, list(report.data.items())))
     return tables
 
 
 def _rows(one: Scores) -> list[list[str]]:
     counts = [str(one.answers), str(one.left_out)]
-    values = one.values or {"–": None}
+    values: Mapping[str, float | None] = one.values or {"–": None}
     return [[one.task, one.scorer, name, format_value(v), *counts] for name, v in values.items()]
 
 

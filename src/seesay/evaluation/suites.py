@@ -171,8 +171,8 @@ def read_suite(
 
 def _placed(config: Any, folder: Path | None) -> Any:
     """The config with its paths in a folder."""
-    names = ("data", "path", "images", "annotations", "classes", "added", "kept", "frequencies")
-    names += ("instruction",)
+    names = ["data", "path", "images", "annotations", "classes", "added", "kept", "frequencies"]
+    names += ["instruction"]
     paths = {name: getattr(config, name, None) for name in names}
     there = {name: str((folder or Path()) / path) for name, path in paths.items() if path}
     return replace(config, **there)
@@ -346,9 +346,9 @@ class _Run:
                 content = image if isinstance(image, bytes) else image.read_bytes()
             except OSError as error:
                 reason = Text(
-                    f"{image} cannot be read ({error.strerror}), expected a picture: correct "
+                    f"{image!s} cannot be read ({error.strerror}), expected a picture: correct "
                     "`images`, or copy it there",
-                    f"{image} 无法读取（{error.strerror}）；应为图片；请改正 images，"
+                    f"{image!s} 无法读取（{error.strerror}）；应为图片；请改正 images，"
                     "或把图片复制过去",
                 )
                 self.leave_out(LeftOut(sample.key, reason))

@@ -1,5 +1,5 @@
 """Write the reference pages: the command line from the Typer app, the checkpoints and the
-vision-language models from the catalogue, Python from the docstrings.
+vision-language models from the catalogue, scorers from their table, Python from the docstrings.
 
 `make docs` and `python docs/generate.py` write them; tests/test_docs.py fails when they are stale.
 """
@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from scorer_tables import scorers_page
 
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src" / "seesay"
@@ -400,10 +402,11 @@ def pages() -> dict[Path, str]:
         written[folder / "cli.md"] = command_line_page(language)
         written[folder / "checkpoints.md"] = checkpoints_page(language)
         written[folder / "assistants.md"] = assistants_page(language)
+        written[folder / "scorers.md"] = scorers_page(language)
         names = {room: "seesay" if room.stem == "__init__" else room.stem for room in rooms}
         for room, name in names.items():
             written[folder / f"{name}.md"] = python_page(room, language)
-        listed = "\n".join(["cli", "checkpoints", "assistants", *names.values()])
+        listed = "\n".join(["cli", "checkpoints", "assistants", "scorers", *names.values()])
         title = {"en": "Reference", "zh": "参考"}[language]
         written[folder / "index.md"] = f"# {title}\n\n```{{toctree}}\n{listed}\n```\n"
     return written

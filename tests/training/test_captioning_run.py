@@ -11,13 +11,13 @@ from PIL import Image, ImageOps
 
 import seesay
 from photographs import folder as of_scikit_image
+from seesay.data.settings import build
 from seesay.errors import ConfigError
 from seesay.inference.generation import caption
 from seesay.objectives.captioning import texts_by_image
 from seesay.training.build import make_model
 from seesay.training.recipe import Recipe, check_parts, read_recipe
 from seesay.training.run import train
-from seesay.training.settings import build
 from tiny_runs import CAPTIONS, write_run
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 
+from seesay.data.settings import build, override, read_toml
 from seesay.errors import ConfigError
 from seesay.training.recipe import read_recipe
 from seesay.training.recipe_reference import (
@@ -15,7 +16,6 @@ from seesay.training.recipe_reference import (
     setting_notes,
     toml,
 )
-from seesay.training.settings import build, override, read_toml
 from seesay.training.sweep import read_sweep
 from tiny_runs import write_run
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from tokenizers import Tokenizer
 
+from seesay.data.settings import build
 from seesay.data.sources import SourceConfig, texts_of_classes
 from seesay.data.tokenizer import Tokenizer as Words
 from seesay.data.tokenizer import TokenizerConfig, load_tokenizer
 from seesay.errors import ConfigError, DataError
 from seesay.training.build import make_model
 from seesay.training.recipe import Recipe
-from seesay.training.settings import build
 from seesay.training.tokenizer import (
     PAD,
     PAD_ID,

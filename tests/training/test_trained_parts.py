@@ -12,6 +12,7 @@ import seesay
 from gguf_files import write_smollm
 from reference_parts import randomise
 from seesay.data.chat_templates import chat_template
+from seesay.data.settings import read_toml
 from seesay.errors import ConfigError, WeightsError
 from seesay.models.lora import LoraConfig, is_adapter
 from seesay.training.build import make_model, make_objectives, make_trained
@@ -20,7 +21,6 @@ from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import read_recipe
 from seesay.training.run import _Run, train
-from seesay.training.settings import read_toml
 from seesay.weights.bundle import load_bundle
 from seesay.weights.lora import load_adapter
 from seesay.weights.saving import save_bundle

@@ -22,6 +22,7 @@ from seesay.cli.data import app as data
 from seesay.cli.duplicates import duplicates
 from seesay.cli.embed import embed
 from seesay.cli.errors import errors
+from seesay.cli.evaluate import evaluate
 from seesay.cli.export import export
 from seesay.cli.help import Command, Commands, wrong_use
 from seesay.cli.index import index, watch
@@ -145,6 +146,13 @@ MODEL_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
         say(
             "Find the model between one and what it became by training further.",
             "在微调前后的两个模型之间插值，得到一个新模型。",
+        ),
+    ),
+    (
+        evaluate,
+        say(
+            "Measure a model by a suite of tasks, with named scorers.",
+            "用一套任务和具名评分器评测模型。",
         ),
     ),
     (

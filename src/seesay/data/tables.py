@@ -23,7 +23,7 @@ MOST_COLUMNS = 1000
 MOST_CELL = 1 << 20  # characters
 MOST_NAME = 256  # characters of the name of a column
 
-_MOST_LINE = 1 << 24
+MOST_LINE = 1 << 24
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _BLANK, _OPENING = re.compile(" *"), re.compile(' *"')
 _TO_QUOTE = re.compile('[",\r\n]')
@@ -45,6 +45,10 @@ class Table:
     name: str
     wanted: Collection[str] = ()
     inner: str | None = None
+    longest: int = MOST_CELL
+    """Characters of a cell at most; tables with pictures inside need more."""
+    stripped: bool = True
+    """Whether blanks around a cell of a CSV or TSV are removed."""
     unusable: list[tuple[int, str]] = field(default_factory=list)
     """Number of each line that was left out, and the reason."""
     undecodable: list[int] = field(default_factory=list)
@@ -81,6 +85,7 @@ class Table:
         admitted = self._admit([*dict.fromkeys(filter(None, self.head))], 0)
         at = {name: self.head.index(name) for name in admitted}
         count = len(self.head)
+        clean = _clean if self.stripped else clean_text
         records = self._records()
         next(records, None)
         for number, cells in records:
@@ -88,10 +93,10 @@ class Table:
                 continue
             if any(map(str.strip, cells[count:])) or len(cells) < count:
                 self.unusable.append((number, f"it has {len(cells)} cells instead of {count}"))
-            elif max(map(len, cells)) > MOST_CELL:
-                self.unusable.append((number, f"a cell is longer than {MOST_CELL:,} characters"))
+            elif max(map(len, cells)) > self.longest:
+                self.unusable.append((number, f"a cell is longer than {self.longest:,} characters"))
             else:
-                yield number, {name: _clean(cells[i]) for name, i in at.items()}
+                yield number, {name: clean(cells[i]) for name, i in at.items()}
 
     def _objects(self) -> Iterator[tuple[int, Row]]:
         known: set[str] = set()
@@ -144,7 +149,7 @@ class Table:
         consumes; None if the quotes do not match."""
         record = _Record(self._delimiter)
         taken, whole = 0, record.add(text)
-        while whole is False and record.length <= MOST_CELL:
+        while whole is False and record.length <= self.longest:
             if taken == len(ahead):
                 ahead.extend(islice(lines, 1))
             if taken == len(ahead):
@@ -169,12 +174,12 @@ class Table:
         errors = on_error(self._encoding)
         number = 0
         with io.TextIOWrapper(self._bytes(), self._encoding, errors) as stream:
-            while line := stream.readline(_MOST_LINE):
+            while line := stream.readline(MOST_LINE):
                 number += 1
-                if len(line) == _MOST_LINE and line[-1] != "\n":
-                    self.unusable.append((number, f"it is over {_MOST_LINE:,} characters long"))
+                if len(line) == MOST_LINE and line[-1] != "\n":
+                    self.unusable.append((number, f"it is over {MOST_LINE:,} characters long"))
                     while line and line[-1] != "\n":
-                        line = stream.readline(_MOST_LINE)
+                        line = stream.readline(MOST_LINE)
                     continue
                 if not line.isascii() and re.search("[\udc80-\udcff]", line):
                     self.undecodable.append(number)

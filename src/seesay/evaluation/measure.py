@@ -73,7 +73,8 @@ def check_measures(measures: Mapping[str, Measure]) -> None:
             raise DataError(Text(where + error.text.en, where + error.text.zh)) from None
 
 
-def _fits(measure: Measure, model: Any) -> bool:
+def fits(measure: Measure, model: Any) -> bool:
+    """Whether the measure is of models of this kind."""
     if isinstance(model, Matcher):
         return isinstance(measure, Retrieval)
     if isinstance(model, AnswerClassifier):
@@ -90,7 +91,7 @@ def evaluate(
     DataError if the data of a measure cannot be used.
     """
     measure_names(measures)
-    wrong = [one for one in measures if not _fits(one, model)]
+    wrong = [one for one in measures if not fits(one, model)]
     if wrong:
         raise needs_other([name for one in wrong for name in one.names()], type(model).__name__)
     for measure in measures:

@@ -6,6 +6,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from seesay.data.tables import write_csv
+from seesay.evaluation.scorers import Result
 from seesay.evaluation.zero_shot import NONE, ClassScore, ZeroShotReport
 from seesay.text import Text, to_unicode
 
@@ -75,6 +76,24 @@ def format_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}" if abs(value) < 10 else f"{value:.0f}"
     return str(value)
+
+
+def scores_table(results: Sequence[Result], language: str = "en") -> Table:
+    """The values of several results, each beside its scorer, and how many answers they are of."""
+    rows = [
+        [one.scorer, name, format_value(value), str(len(one.verdicts)), str(one.left_out)]
+        for one in results
+        for name, value in one.values.items()
+    ]
+    head = (
+        Text("scorer", "评分器"),
+        Text("value", "指标"),
+        Text("score", "分数"),
+        Text("answers", "回答数"),
+        Text("left out", "未计入"),
+    )
+    title = Text("Scores", "成绩").in_language(language)
+    return Table(title, [name.in_language(language) for name in head], rows)
 
 
 def percent(share: float | None) -> str:

@@ -8,15 +8,17 @@ for caption in write_captions(assistant, ["a.jpg", "b.jpg"]): ...
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seesay.data.images import ImageSource, open_image
 from seesay.data.video import is_video
-from seesay.errors import ConfigError, DataError, ImageError, SeesayError
+from seesay.errors import ConfigError, DataError, EndpointError, ImageError, SeesayError
 from seesay.inference.answer import (
     CAPTION,
     Answer,
@@ -225,6 +227,34 @@ def answer_several(
     if isinstance(asked, AnswerWriter):
         return asked.ask_several(images, questions, **how)  # type: ignore[arg-type]
     return [asked.ask(images, question, **how) for question in questions]  # type: ignore[arg-type]
+
+
+def answer_each(
+    assistant: Assistant, pairs: Iterable[tuple[Images, Question]], config: AnswerConfig
+) -> Iterator[Answer | SeesayError]:
+    """Yields, for each pair of pictures and a question in order, the answer, or why there is none:
+    a picture that is damaged, a question that the model cannot take, an endpoint that fails.
+    Several are answered at a time."""
+    asked = configured(assistant, config)
+    how = {"max_tokens": config.max_tokens, "temperature": config.temperature}
+
+    def answer_one(pair: tuple[Images, Question]) -> Answer | SeesayError:
+        try:
+            return asked.ask(*pair, **how)  # type: ignore[arg-type]
+        except (ImageError, DataError, EndpointError) as error:
+            return error
+
+    if not isinstance(asked, AnswerWriter):
+        from seesay.inference.devices import map_in_order  # needs torch
+
+        yield from map_in_order(answer_one, pairs, workers=_ENDPOINT_BATCH)
+        return
+    remaining = iter(pairs)
+    while batch := list(islice(remaining, _BATCH)):
+        answers: list[Answer] | None = None
+        with suppress(ImageError, DataError):  # of one of them: each by itself tells which
+            answers = asked.ask_batch(batch, **how)  # type: ignore[arg-type]
+        yield from map(answer_one, batch) if answers is None else answers
 
 
 def write_captions(

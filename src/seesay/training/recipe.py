@@ -12,6 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from seesay.data.batches import LoadingConfig
+from seesay.data.settings import (
+    ChosenByType,
+    SectionsByName,
+    build,
+    check_file_type,
+    override,
+    read_toml,
+)
 from seesay.data.sources import SourceConfig, read_classes
 from seesay.data.squares import ImageTransformConfig
 from seesay.data.tokenizer import TokenizerConfig
@@ -36,14 +44,6 @@ from seesay.training.fusion import NewFusionConfig
 from seesay.training.optimizers import OptimizerConfig, belongs, check_names
 from seesay.training.qformer import NewQFormerConfig
 from seesay.training.run_log import LogConfig
-from seesay.training.settings import (
-    ChosenByType,
-    SectionsByName,
-    build,
-    check_file_type,
-    override,
-    read_toml,
-)
 from seesay.training.tokenizer import VocabularyConfig
 from seesay.weights.bundle import family_of
 from seesay.weights.tensors import blank_model

@@ -9,8 +9,8 @@ from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
 from itertools import pairwise
 from typing import Any, Literal, Union, get_args, get_origin
 
+from seesay.data.settings import SCALARS, choices, hints_of
 from seesay.training.recipe import Recipe
-from seesay.training.settings import SCALARS, choices, hints_of
 
 
 def recipe_reference() -> str:

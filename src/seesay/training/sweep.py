@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seesay.data.settings import build, check_file_type, read_toml
 from seesay.errors import ConfigError, TrainingError
 from seesay.text import Text
 from seesay.training.recipe import Recipe, model_folder, read_recipe, sentence
 from seesay.training.run_folder import SWEEP, SWEEP_FILES, claim_folder
 from seesay.training.run_log import read_log
-from seesay.training.settings import build, check_file_type, read_toml
 from seesay.weights.bundle import FILE
 
 Setting = bool | int | float | str

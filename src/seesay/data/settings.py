@@ -85,8 +85,8 @@ def read_toml(file: Path) -> Table:
         remedy = _other_files(file)
         raise ConfigError(
             Text(
-                f"{file} is not there, expected a recipe or a sweep in TOML{remedy.en}",
-                f"{file} 不存在；应为 TOML 格式的配方或对比实验{remedy.zh}",
+                f"{file} is not there, expected a recipe, a sweep or a suite in TOML{remedy.en}",
+                f"{file} 不存在；应为 TOML 格式的配方、对比实验或评测套件{remedy.zh}",
             )
         ) from None
     except (OSError, ValueError) as error:

@@ -1,0 +1,508 @@
+"""All scorers, by name and version, and how answers are scored with them.
+
+    truths = [Truth(answers=("yes",)), Truth(answers=("no",))]
+    result = score("pope/official@1", ["Yes, there is.", "NO"], truths)
+    result.values["f1"]
+
+The same answers have different scores in different toolkits, so a scorer is called after the code
+whose figures it reproduces: `pope/vlmevalkit@2026-08-18` counts as VLMEvalKit did on that day. What
+a version gives never changes; `seesay` stands for our own rules. Every result names its scorer. A
+new scorer is a rule and a line in SCORERS.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from seesay.errors import ConfigError, DataError
+from seesay.evaluation import caption_scores, choice, judged, text_answers, yes_no
+from seesay.evaluation.caption_tokens import TOKENIZERS, tokenize
+from seesay.evaluation.retrieval import KS, recalls
+from seesay.evaluation.scoring import (
+    Aggregate,
+    Judge,
+    Rule,
+    Tools,
+    Truth,
+    Values,
+    Verdict,
+    accuracy,
+    accuracy_by,
+    calibration_error,
+    mean_per_class,
+    share,
+)
+from seesay.text import Text
+
+VLMEVALKIT = "vlmevalkit@2026-08-18"  # at e8e78f05
+LMMS = "lmms@2026-08-06"  # at 75571cfe
+SEED = 42
+"""Of what is drawn; the one of MMMU, whose draws are reproduced."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A rule for one answer, and what becomes of all verdicts."""
+
+    rule: Rule
+    aggregate: Aggregate
+    en: str
+    """What it does, in a line."""
+    zh: str
+    judged: bool = False
+    """Whether it needs a judge."""
+    draws: bool = False
+    """Whether it draws where it can read nothing, so that its values depend on a seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Values, and the scorer that they belong to. Raises ConfigError if there is none of its name,
+    so that no figure goes without."""
+
+    scorer: str
+    values: Values
+    """By name; from 0 to 1 if not said otherwise."""
+    verdicts: tuple[Verdict, ...]
+    """On each answer, in order."""
+    seed: int | None
+    """Of what was drawn; None if the scorer draws nothing."""
+
+    def __post_init__(self) -> None:
+        find_scorer(self.scorer)
+
+    @property
+    def left_out(self) -> int:
+        """Answers that the values are formed without."""
+        return sum(one.left_out for one in self.verdicts)
+
+    @property
+    def notes(self) -> dict[Text, int]:
+        """Why nothing was inferred from an answer, and from how many."""
+        return dict(Counter(one.note for one in self.verdicts if one.note is not None))
+
+
+# Captions and retrieval, which are scored as a whole
+
+
+def _caption(answer: str, _: Truth, __: Tools) -> Verdict:
+    return Verdict(parsed=answer.strip(), score=0.0)
+
+
+def _caption_score(
+    verdicts: Sequence[Verdict], truths: Sequence[Truth], *, scorer: str, tokenizer: str
+) -> Values:
+    captions = tokenize(tokenizer, [one.parsed or "" for one in verdicts])
+    references = [tokenize(tokenizer, truth.answers) for truth in truths]
+    scores = caption_scores.score_captions(captions, references, [scorer])
+    return {scorer.partition("/")[0]: scores[scorer]}
+
+
+def _captions(scorer: str, tokenizer: str) -> Scorer:
+    aggregate = partial(_caption_score, scorer=scorer, tokenizer=tokenizer)
+    en = f"{scorer} of a caption over the tokens of {tokenizer}"
+    return Scorer(_caption, aggregate, en, f"描述的 {scorer} 分数，分词方式 {tokenizer}")
+
+
+def _ranks(answer: str, truth: Truth, _: Tools) -> Verdict:
+    """The ranks of the relevant results, from 0, in an answer that is a ranking, one name a line.
+    The score is that of the first: 1 divided by its rank from 1."""
+    names = answer.splitlines()
+    ranks = sorted(names.index(name) for name in set(truth.answers) if name in names)
+    score = 1 / (1 + ranks[0]) if ranks else 0.0
+    return Verdict(parsed=" ".join(map(str, ranks)), score=score)
+
+
+def _recall_any(verdicts: Sequence[Verdict], _: Sequence[Truth]) -> Values:
+    first = [int(one.parsed.split()[0]) if one.parsed else max(KS) for one in verdicts]
+    values = {f"r{k}": recall for k, recall in recalls(np.array(first, dtype=np.int64)).items()}
+    return values | {"mean": share(values.values())}
+
+
+def _recall_share(verdicts: Sequence[Verdict], truths: Sequence[Truth]) -> Values:
+    pairs = [
+        ([int(rank) for rank in (verdict.parsed or "").split()], len(set(truth.answers)))
+        for verdict, truth in zip(verdicts, truths, strict=True)
+    ]
+    values = {
+        f"r{k}": share(sum(rank < k for rank in ranks) / relevant for ranks, relevant in pairs)
+        for k in KS
+    }
+    return values | {"mean": share(values.values())}
+
+
+# The table
+
+
+_mean = accuracy
+SCORERS: dict[str, Scorer] = {
+    "exact/seesay@1": Scorer(
+        text_answers.exact,
+        mean_per_class,
+        "the same text, without case and the punctuation around it; also the mean per class",
+        "文字相同即对，不计大小写与首尾标点；另给各类平均",
+    ),
+    "vqa/official@1": Scorer(
+        text_answers.vqa_official,
+        _mean,
+        "VQA accuracy; nothing is normalised if all people agree",
+        "VQA 准确率；标注者意见一致时不做归一化",
+    ),
+    f"vqa/{VLMEVALKIT}": Scorer(
+        text_answers.vqa_vlmevalkit,
+        _mean,
+        "VQA accuracy, always normalised; a full stop after a digit stays",
+        "VQA 准确率，一律归一化；数字后的句点保留",
+    ),
+    f"vqa/{LMMS}": Scorer(
+        text_answers.vqa_lmms,
+        _mean,
+        "VQA accuracy, always normalised",
+        "VQA 准确率，一律归一化",
+    ),
+    f"textvqa/{LMMS}": Scorer(
+        text_answers.textvqa_lmms,
+        _mean,
+        "VQA accuracy as EvalAI normalises: no commas, 's a word of its own",
+        "VQA 准确率，按 EvalAI 归一化：去掉逗号，'s 单独成词",
+    ),
+    "anls/official@1": Scorer(
+        text_answers.anls,
+        _mean,
+        "edit similarity of DocVQA and InfographicVQA, 0 below one half",
+        "DocVQA、InfographicVQA 的编辑相似度，低于一半记 0",
+    ),
+    f"anls/{VLMEVALKIT}": Scorer(
+        text_answers.anls,
+        _mean,
+        "the same as official",
+        "与官方相同",
+    ),
+    f"anls/{LMMS}": Scorer(
+        text_answers.anls_stripped,
+        _mean,
+        "the same, of the answer without blanks around it",
+        "同上，但先去掉回答首尾空白",
+    ),
+    "relaxed/pix2struct@2025-02-28": Scorer(
+        text_answers.relaxed_as_is,
+        _mean,
+        "ChartQA: a number within 5 percent, else the same text",
+        "ChartQA：数字允许 5% 误差，否则文字须相同",
+    ),
+    f"relaxed/{VLMEVALKIT}": Scorer(
+        text_answers.relaxed_stripped,
+        _mean,
+        "the same, of the answer without blanks around it",
+        "同上，但先去掉回答首尾空白",
+    ),
+    f"relaxed/{LMMS}": Scorer(
+        text_answers.relaxed_as_is,
+        accuracy_by("split"),
+        "the same, of the answer as it is; also for each split",
+        "同上，回答保持原样；另给各部分的值",
+    ),
+    f"gqa/{VLMEVALKIT}": Scorer(
+        text_answers.gqa_vlmevalkit,
+        _mean,
+        "the same text without case",
+        "文字相同即对，不计大小写",
+    ),
+    f"gqa/{LMMS}": Scorer(
+        text_answers.gqa_lmms,
+        _mean,
+        "the same text without case and punctuation",
+        "文字相同即对，不计大小写与标点",
+    ),
+    f"ocrbench/{VLMEVALKIT}": Scorer(
+        partial(text_answers.ocrbench, folded=False),
+        accuracy_by("category"),
+        "the answer contains the truth; formulas without blanks",
+        "回答包含真值即对；公式不计空格",
+    ),
+    f"ocrbench/{LMMS}": Scorer(
+        partial(text_answers.ocrbench, folded=True),
+        accuracy_by("category"),
+        "the same; full-width signs are read as half-width",
+        "同上；全角字符按半角读",
+    ),
+    "open/mmmu@1": Scorer(
+        text_answers.mmmu_open,
+        _mean,
+        "MMMU's open questions: text or number after a concluding word",
+        "MMMU 开放题：取结论词之后的文字或数字",
+    ),
+    f"choice/{VLMEVALKIT}": Scorer(
+        choice.Choice(read=choice.vlmevalkit, none="Z"),
+        _mean,
+        "a letter near the end, or the only option named; else a judge, then a draw",
+        "靠近结尾的字母，或唯一出现的选项；否则问评判模型，再随机取",
+        draws=True,
+    ),
+    "choice/lmms-mmbench@2026-08-06": Scorer(
+        choice.Choice(read=choice.lmms_mmbench, none="E"),
+        _mean,
+        "a letter as a word, or the only option named; else a judge, then a draw",
+        "独立成词的字母，或唯一出现的选项；否则问评判模型，再随机取",
+        draws=True,
+    ),
+    "choice/lmms-static@2026-08-06": Scorer(
+        choice.Choice(read=choice.lmms_static),
+        _mean,
+        "the likeliest of all letters in the answer; no judge",
+        "回答里最像答案的字母；不用评判模型",
+    ),
+    "choice/lmms-ai2d@2026-08-06": Scorer(
+        choice.Choice(read=choice.lmms_ai2d),
+        _mean,
+        "the letter before a full stop at the start, else the whole answer",
+        "开头带句点的字母，否则取整个回答",
+    ),
+    "choice/mmmu@1": Scorer(
+        choice.Choice(read=choice.mmmu, draws=True),
+        _mean,
+        "the last letter, or option text of a long answer; else a draw",
+        "最后的字母，长回答取最后的选项文字；否则随机取",
+        draws=True,
+    ),
+    "choice/seed-lmms@2026-08-06": Scorer(
+        choice.Choice(read=choice.lmms_seed),
+        _mean,
+        "the first character",
+        "第一个字符",
+    ),
+    "choice/seesay-zh@1": Scorer(
+        choice.Choice(read=choice.seesay_zh),
+        _mean,
+        "Chinese and English: 答案是B, 选B, full-width letters, or the only option named",
+        "中英文：答案是B、选B、全角字母，或唯一出现的选项",
+    ),
+    f"circular/{VLMEVALKIT}": Scorer(
+        choice.Choice(read=choice.vlmevalkit, none="Z"),
+        choice.circular,
+        "MMBench: right if all rotations are, read as by VLMEvalKit",
+        "MMBench：各轮换都对才算对，读法同 VLMEvalKit",
+        draws=True,
+    ),
+    "circular/lmms-mmbench@2026-08-06": Scorer(
+        choice.Choice(read=choice.lmms_mmbench, none="E"),
+        choice.circular,
+        "MMBench: right if all rotations are, read as by lmms-eval",
+        "MMBench：各轮换都对才算对，读法同 lmms-eval",
+        draws=True,
+    ),
+    "circular/lmms-static@2026-08-06": Scorer(
+        choice.Choice(read=choice.lmms_mmbench_static),
+        choice.circular,
+        "the same, without a judge",
+        "同上，不用评判模型",
+    ),
+    "circular/seesay-zh@1": Scorer(
+        choice.Choice(read=choice.seesay_zh),
+        choice.circular,
+        "MMBench: right if all rotations are, read as Chinese and English",
+        "MMBench：各轮换都对才算对，按中英文读",
+    ),
+    "pope/official@1": Scorer(
+        yes_no.official,
+        yes_no.pope,
+        "no if no or not is in the first sentence, else yes",
+        "第一句里有 no 或 not 即为否，其余为是",
+    ),
+    f"pope/{VLMEVALKIT}": Scorer(
+        yes_no.vlmevalkit,
+        yes_no.pope,
+        "the one of yes and no that is a word; neither is wrong",
+        "yes 与 no 中唯一出现的词；读不出则算错",
+    ),
+    f"pope/{LMMS}": Scorer(
+        yes_no.lmms,
+        yes_no.pope_lmms,
+        "the whole answer is yes or no, else wrong",
+        "整个回答须为 yes 或 no，否则算错",
+    ),
+    "pope/seesay-zh@1": Scorer(
+        yes_no.seesay_zh,
+        yes_no.pope,
+        "Chinese and English: the first clause that says yes or no",
+        "中英文：第一个表明是或否的分句",
+    ),
+    f"hallusionbench/{VLMEVALKIT}": Scorer(
+        yes_no.vlmevalkit,
+        yes_no.hallusionbench,
+        "aAcc, fAcc, qAcc and their mean",
+        "aAcc、fAcc、qAcc 及三者平均",
+    ),
+    "hallusionbench/seesay-zh@1": Scorer(
+        yes_no.seesay_zh,
+        yes_no.hallusionbench,
+        "the same, read as Chinese and English",
+        "同上，按中英文读",
+    ),
+    f"mmvet/{VLMEVALKIT}": Scorer(
+        judged.Grade(tries=5),
+        partial(judged.mmvet, shared=True),
+        "a judge grades from 0 to 1; the whole reply is a number; without one, 0",
+        "评判模型打 0 到 1 分；整个回复须为数字，否则记 0",
+        judged=True,
+    ),
+    f"mmvet/{LMMS}": Scorer(
+        judged.Grade(tries=4, end=" |", first_word=True),
+        judged.mmvet,
+        "the same; the first word of the reply is a number",
+        "同上；回复的第一个词须为数字",
+        judged=True,
+    ),
+    "mmvet/seesay@1": Scorer(
+        judged.Grade(tries=3, first_word=True, zero=False),
+        judged.mmvet,
+        "the same; an answer without a grade is left out",
+        "同上；没有打分的回答不计入",
+        judged=True,
+    ),
+    "mathvista/official@1": Scorer(
+        judged.MathVista(stripped=False),
+        judged.mathvista,
+        "a judge extracts; the nearest option, or the rounded number",
+        "评判模型提取；取最接近的选项，或四舍五入的数",
+        judged=True,
+    ),
+    f"mathvista/{VLMEVALKIT}": Scorer(
+        judged.mathvista_vlmevalkit,
+        judged.mathvista,
+        "a judge extracts; numbers as they stand, lists never right",
+        "评判模型提取；数字不做舍入，列表一律算错",
+        judged=True,
+    ),
+    f"mathvista/{LMMS}": Scorer(
+        judged.MathVista(stripped=True),
+        judged.mathvista,
+        "as official, without blanks around",
+        "同官方，去掉首尾空白",
+        judged=True,
+    ),
+    "mathvista/seesay@1": Scorer(
+        judged.MathVista(stripped=True, zero=False),
+        judged.mathvista,
+        "the same; an answer from which nothing is extracted is left out",
+        "同上；提取不出的回答不计入",
+        judged=True,
+    ),
+    "recall/any@1": Scorer(
+        _ranks,
+        _recall_any,
+        "recall at 1, 5, 10: any of the positives is among the first, as CLIP and MUGE count",
+        "R@1、R@5、R@10：任一正例排在前 k 即算，CLIP 与 MUGE 的算法",
+    ),
+    "recall/share@1": Scorer(
+        _ranks,
+        _recall_share,
+        "recall at 1, 5, 10: the share of the positives among the first",
+        "R@1、R@5、R@10：前 k 里正例的占比",
+    ),
+    **{
+        f"{scorer}+{tokenizer}": _captions(scorer, tokenizer)
+        for scorer in caption_scores.SCORERS
+        for tokenizer in TOKENIZERS
+    },
+}
+"""Scorers by name, origin and version."""
+
+
+def find_scorer(name: str) -> Scorer:
+    """Returns the scorer. Raises ConfigError if there is none of this name."""
+    if name not in SCORERS:
+        family = name.partition("/")[0]
+        near = [one for one in SCORERS if one.startswith(f"{family}/")] or list(SCORERS)
+        raise ConfigError(
+            Text(
+                f"there is no scorer {name!r}, expected a name and version such as "
+                f"{', '.join(near[:5])}: choose one of them, docs/en/scorers.md lists all",
+                f"没有评分器 {name!r}；应为名称加版本，如 {'、'.join(near[:5])}；请从中选择，"
+                "docs/zh/scorers.md 列出了全部",
+            )
+        )
+    return SCORERS[name]
+
+
+def score(
+    name: str,
+    answers: Sequence[str],
+    truths: Sequence[Truth],
+    *,
+    judge: Judge | None = None,
+    seed: int = SEED,
+    confidences: Sequence[float] | None = None,
+) -> Result:
+    """Scores the answers with the scorer of this name. With the model's confidence in each answer,
+    from 0 to 1, the values have its expected calibration error in 15 bins too.
+
+    Raises ConfigError if there is no such scorer, or it needs a judge and none is given, and
+    DataError if there are no answers, not as many truths, or a truth without an answer.
+    """
+    scorer = find_scorer(name)
+    _check(name, answers, truths, confidences)
+    if scorer.judged and judge is None:
+        raise ConfigError(
+            Text(
+                f"{name} needs a judge and none is given, expected a model that reads the answers: "
+                "give judge=Judge(ask), or choose another scorer",
+                f"{name} 需要评判模型，但没有给出；应有一个阅读回答的模型；请给出 "
+                "judge=Judge(ask)，或换一个评分器",
+            )
+        )
+    tools = Tools(random.Random(seed), judge)
+    verdicts = [
+        scorer.rule(answer, truth, tools) for answer, truth in zip(answers, truths, strict=True)
+    ]
+    if confidences is not None:
+        pairs = zip(verdicts, confidences, strict=True)
+        verdicts = [replace(verdict, confidence=value) for verdict, value in pairs]
+    drawn = seed if scorer.draws else None
+    values = summarize(name, verdicts, truths)
+    return Result(scorer=name, values=values, verdicts=tuple(verdicts), seed=drawn)
+
+
+def summarize(name: str, verdicts: Sequence[Verdict], truths: Sequence[Truth]) -> Values:
+    """The values of stored verdicts; those left out do not count. Raises ConfigError if there is no
+    such scorer."""
+    kept = [(one, truth) for one, truth in zip(verdicts, truths, strict=True) if not one.left_out]
+    counted = [one for one, _ in kept]
+    values = find_scorer(name).aggregate(counted, [truth for _, truth in kept]) if kept else {}
+    if any(one.confidence is not None for one in counted):
+        values["calibration_error"] = calibration_error(counted)
+    return values
+
+
+def _check(
+    name: str,
+    answers: Sequence[str],
+    truths: Sequence[Truth],
+    confidences: Sequence[float] | None,
+) -> None:
+    counts = {len(answers), len(truths), len(answers if confidences is None else confidences)}
+    without = sum(not truth.answers for truth in truths)
+    if len(counts) > 1 or not answers or without:
+        raise DataError(
+            Text(
+                f"{name} got {len(answers)} answers and {len(truths)} truths, of which {without} "
+                "have no right answer; expected one truth with a right answer for each, and a "
+                "confidence for each or none: leave the others out",
+                f"{name} 收到 {len(answers)} 个回答和 {len(truths)} 条真值，其中 {without} 条没有"
+                "正确答案；每个回答应有一条带正确答案的真值，置信度要么都有，要么都没有；"
+                "请去掉其余的",
+            )
+        )
+    if any(not 0 <= value <= 1 for value in confidences or ()):
+        raise DataError(
+            Text(
+                f"confidences go from {min(confidences or ())} to {max(confidences or ())}, "
+                "expected 0 to 1: divide percent by 100",
+                f"置信度从 {min(confidences or ())} 到 {max(confidences or ())}；应在 0 到 1 之间；"
+                "百分数请除以 100",
+            )
+        )

@@ -1,0 +1,211 @@
+"""The report of a suite as Markdown, a page of HTML or JSON, and the comparison of two runs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from seesay.errors import DataError
+from seesay.evaluation.answer_store import AnswerStore
+from seesay.evaluation.report import Table, format_value, html_page, html_table, markdown_table
+from seesay.evaluation.suites import Scores, SuiteReport
+from seesay.text import Text
+
+RESAMPLES = 2000
+SHARE = 0.95
+"""Of the resampled differences that lie in the interval."""
+SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How much better a run is than another on the answers that both have, by one scorer."""
+
+    task: str
+    scorer: str
+    answers: int
+    """Samples that both runs have a verdict on."""
+    mean: float
+    """Mean score of an answer, from 0 to 1."""
+    other: float
+    """The same of the other run."""
+    difference: float
+    low: float
+    """Where the middle 95 percent of the resampled differences begin."""
+    high: float
+    seed: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def compare_runs(
+    store: AnswerStore, other: AnswerStore, report: SuiteReport, *, seed: int = SEED
+) -> list[Comparison]:
+    """Compares the mean scores by a paired bootstrap (Efron & Tibshirani 1993): pictures are drawn
+    with replacement, each with all its answers in both runs, since answers about one picture are
+    not independent. Captions and measures have no score for each answer and are left out.
+
+    Raises DataError if the runs share no answer.
+    """
+    found = []
+    for one in report.scores:
+        mine, theirs = (some.scores(one.task, one.scorer) for some in (store, other))
+        common = [sample for sample in mine if sample in theirs]
+        scored = "+" not in one.scorer and common
+        if not scored:
+            continue
+        pictures = [mine[sample][0] for sample in common]
+        pairs = np.array([(mine[sample][1], theirs[sample][1]) for sample in common])
+        differences = pairs[:, 0] - pairs[:, 1]
+        low, high = _interval(differences, pictures, seed)
+        found.append(
+            Comparison(
+                task=one.task,
+                scorer=one.scorer,
+                answers=len(common),
+                mean=float(pairs[:, 0].mean()),
+                other=float(pairs[:, 1].mean()),
+                difference=float(differences.mean()),
+                low=low,
+                high=high,
+                seed=seed,
+            )
+        )
+    if not found:
+        raise DataError(
+            Text(
+                f"{store.file} and {other.file} share no scored answer, expected runs of the same "
+                "suite: compare two such",
+                f"{store.file} 与 {other.file} 没有共同的已评分回答；应为同一套件的两次评测；"
+                "请换成这样的两次",
+            )
+        )
+    return found
+
+
+def _interval(differences: Any, pictures: Sequence[str], seed: int) -> tuple[float, float]:
+    """The middle of the resampled mean differences."""
+    _, groups = np.unique(pictures, return_inverse=True)
+    sums, counts = np.bincount(groups, differences), np.bincount(groups)
+    random = np.random.default_rng(seed)
+    means = []
+    for _ in range(RESAMPLES):
+        drawn = random.integers(len(sums), size=len(sums))
+        means.append(sums[drawn].sum() / counts[drawn].sum())
+    low, high = np.quantile(means, [(1 - SHARE) / 2, (1 + SHARE) / 2])
+    return float(low), float(high)
+
+
+# Tables
+
+
+def suite_tables(
+    report: SuiteReport, comparisons: Sequence[Comparison] = (), language: str = "en"
+) -> list[Table]:
+    """The scores, each beside its scorer; what was left out and why; the comparison; the data."""
+
+    def table(title: Text, head: Sequence[Text], rows: Sequence[Sequence[str]]) -> Table:
+        return Table(title.in_language(language), [h.in_language(language) for h in head], rows)
+
+    task, scorer = Text("task", "任务"), Text("scorer", "评分器")
+    head = (task, scorer, Text("value", "指标"), Text("score", "分数"), Text("answers", "回答数"))
+    scores = [row for one in report.scores for row in _rows(one)]
+    tables = [table(Text("Scores", "成绩"), (*head, Text("left out", "未计入")), scores)]
+    if problems := _problems(report, language):
+        title = Text("What was left out or drawn, and why", "未计入或随机取的内容及原因")
+        tables.append(
+            table(title, (task, Text("reason", "原因"), Text("number", "数量")), problems)
+        )
+    if comparisons:
+        title = Text(
+            "Mean score of an answer beside another run, with the 95 % interval of a paired "
+            f"bootstrap over pictures ({RESAMPLES} resamples, seed {comparisons[0].seed})",
+            "每个回答的平均分与另一次评测对比，区间为按图片配对自助法的 95% 区间"
+            f"（重采样 {RESAMPLES} 次，种子 {comparisons[0].seed}）",
+        )
+        names = (Text("other", "对方"), Text("difference", "差"), Text("interval", "区间"))
+        columns = (task, scorer, Text("mean", "平均"), *names, Text("answers", "回答数"))
+        tables.append(table(title, columns, [_compared(one) for one in comparisons]))
+    facts = [(one.task, one.scorer, one.prompt or "–", one.judge or "–") for one in report.scores]
+    asked = (task, scorer, Text("prompt", "提示词"), Text("judge", "评判模型"))
+    tables.append(table(Text("How it was asked", "提问方式"), asked, facts))
+    if report.data:
+        title, named = Text("Data", "数据"), (Text("file", "文件"), Text("MD5", "MD5"))
+        tables.append(table(title, named, list(report.data.items())))
+    return tables
+
+
+def _rows(one: Scores) -> list[list[str]]:
+    counts = [str(one.answers), str(one.left_out)]
+    values: Mapping[str, float | None] = one.values or {"–": None}
+    return [[one.task, one.scorer, name, format_value(v), *counts] for name, v in values.items()]
+
+
+def _problems(report: SuiteReport, language: str) -> list[tuple[str, str, str]]:
+    rows = []
+    for task, some in groupby(report.scores, key=lambda one: one.task):
+        scores = list(some)
+        reasons = {
+            (reason.in_language(language), str(count)): None
+            for one in scores
+            for reason, count in one.reasons
+        }
+        failed = {one.problem.in_language(language): None for one in scores if one.problem}
+        rows += [(task, reason, count) for reason, count in reasons]
+        rows += [(task, problem, "–") for problem in failed]
+        if cut := max(one.cut for one in scores):
+            text = Text("cut off at max_tokens", "因 max_tokens 被截断").in_language(language)
+            rows.append((task, text, str(cut)))
+    return rows
+
+
+def _compared(one: Comparison) -> list[str]:
+    interval = f"{one.low:+.3f} … {one.high:+.3f}{' *' if one.clear else ''}"
+    values = (f"{one.mean:.3f}", f"{one.other:.3f}", f"{one.difference:+.3f}", interval)
+    return [one.task, one.scorer, *values, str(one.answers)]
+
+
+def _title(report: SuiteReport) -> str:
+    return f"{report.suite}: {report.model}"
+
+
+def _note(report: SuiteReport, language: str) -> str:
+    note = Text(f"seesay {report.seesay}.", f"seesay {report.seesay}。").in_language(language)
+    if report.skipped:
+        names = ", ".join(report.skipped)
+        note += Text(
+            f" Not for this kind of model: {names}.", f"不适用于这类模型：{names}。"
+        ).in_language(language)
+    return note
+
+
+def suite_html(
+    report: SuiteReport, comparisons: Sequence[Comparison] = (), language: str = "en"
+) -> str:
+    """A self-contained page."""
+    body = "\n".join(map(html_table, suite_tables(report, comparisons, language)))
+    return html_page(_title(report), body, language, _note(report, language))
+
+
+def suite_markdown(
+    report: SuiteReport, comparisons: Sequence[Comparison] = (), language: str = "en"
+) -> str:
+    """The same in Markdown."""
+    parts = [f"# {_title(report)}\n\n{_note(report, language)}\n"]
+    for table in suite_tables(report, comparisons, language):
+        rows = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in table.rows]
+        parts.append(f"## {table.title}\n\n{markdown_table(table._replace(rows=rows))}")
+    return "\n".join(parts)
+
+
+def suite_json(report: SuiteReport, comparisons: Sequence[Comparison] = ()) -> dict[str, Any]:
+    """The same as values of JSON; texts are {en, zh}."""
+    values = {**asdict(report), "comparison": [asdict(one) for one in comparisons]}
+    plain: dict[str, Any] = json.loads(json.dumps(values, ensure_ascii=False))
+    return plain

@@ -3,6 +3,7 @@ import io
 import json
 import xml.etree.ElementTree as ElementTree
 from math import nan
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -134,6 +135,15 @@ def test_a_sweep_that_varies_nothing_is_refused(tmp_path):
 
 
 # The report
+
+
+def test_a_run_killed_at_its_start_is_part_of_the_report(sweep):
+    config, cells, _ = sweep
+    folder = Path(cells[0].recipe.run.folder)
+    folder.mkdir(parents=True)
+    (folder / "log.jsonl").write_text('{"step": 0, "zh_r10": 0.1}\n')
+    assert measurements(cells)[0]["epoch"] == 0
+    assert "0.1" in sweep_page(config, cells)
 
 
 @pytest.fixture(scope="module")

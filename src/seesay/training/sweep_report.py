@@ -45,7 +45,7 @@ def measurements(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 def _epoch(cell: Cell, line: Mapping[str, Any]) -> float:
     """How far the run has come, in epochs."""
-    last = max((row["step"] for row in cell.log), default=1)
+    last = max(1, *(row["step"] for row in cell.log))  # one killed early has measured step 0 alone
     return round(cell.recipe.run.epochs * line["step"] / last, 4)
 
 

@@ -127,6 +127,14 @@ def measure_by(scores):
 BEST = ("evaluation.every=4", "checkpoint.every=100")
 
 
+def test_a_run_need_not_be_measured_before_its_first_step(recipe, tmp_path):
+    by = measure_by([0.1, 0.8, 0.3])
+    trained = train(measured_by(recipe(*BEST, "evaluation.before=false"), by, "score", "other"))
+    assert trained.before == {} and trained.measured == {"score": 0.3, "other": 1.0}
+    rows = [row for row in read_log(tmp_path / "run" / "log.jsonl") if "score" in row]
+    assert [(row["step"], row["score"]) for row in rows] == [(4, 0.1), (8, 0.8), (12, 0.3)]
+
+
 def test_the_best_model_is_kept_and_exported(recipe, tmp_path, monkeypatch):
     saved = {}
     snapshot = module.TrainingState.snapshot

@@ -119,19 +119,16 @@ def _show(trained: "Trained", *, as_json: bool) -> None:
 
 
 def _print_gain(trained: "Trained") -> None:
-    """What was measured before the first step and of the model that was kept, side by side."""
+    """What was measured before the first step, if it was, and of the model that was kept."""
     from seesay.cli.output import print_table
 
-    rows = [
-        [
-            name,
-            f"{trained.before[name]:.3f}",
-            f"{value:.3f}",
-            f"{value - trained.before[name]:+.3f}",
-        ]
-        for name, value in trained.measured.items()
-        if name in trained.before
-    ]
+    rows = []
+    for name, value in trained.measured.items():
+        before = trained.before.get(name)
+        compared = ["–", f"{value:.3f}", "–"]
+        if before is not None:
+            compared = [f"{before:.3f}", f"{value:.3f}", f"{value - before:+.3f}"]
+        rows.append([name, *compared])
     if rows:
         heads = [say("measure", "指标"), say("before", "训练前"), say("after", "训练后")]
         print_table([*heads, say("gain", "提升")], rows)

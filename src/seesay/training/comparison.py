@@ -117,6 +117,7 @@ every = {steps}
 
 [evaluation]
 every = {steps}
+before = false
 """
 
 _SOURCE = """\

@@ -232,6 +232,8 @@ class EvaluationConfig:
 
     every: int | None = None
     """Steps between two evaluations; none: once an epoch."""
+    before: bool = True
+    """Whether to measure before the first step too."""
     best: tuple[str, ...] = ()
     """Names of measured values, as in log.jsonl; the checkpoint with the best mean of them is
     exported. None: the last one is."""

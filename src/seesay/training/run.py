@@ -93,7 +93,7 @@ class Trained:
     measured: Mapping[str, float]
     """What was measured at that step."""
     before: Mapping[str, float]
-    """What was measured before the first step, to compare with."""
+    """What was measured before the first step, to compare with; nothing if that was not asked."""
     first: bool
     """Whether this is the first of several processes, which prints for all."""
     already_finished: bool = False
@@ -103,8 +103,8 @@ class Trained:
 def train(recipe: Recipe, *, resume: bool = False) -> Trained:
     """Train a model, measure what [evaluation] asks for, and export it.
 
-    The model is measured before the first step, and then as often as the recipe says; under
-    torchrun, only the first process measures. Raises ConfigError if the run exists and `resume` is
+    The model is measured as often as the recipe says; under torchrun, only the first process
+    measures. Raises ConfigError if the run exists and `resume` is
     not set, if it has another recipe, if its folder holds files that no run wrote, or if the first
     batch shows that nothing could be learned (`seesay.training.checks`); DataError if that batch or
     the data to measure on cannot be read; TrainingError if the loss stops being finite.
@@ -220,11 +220,11 @@ class _Run:
                 f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, "
                 f"{self.steps} steps, {self._processes.count} x {self._processes.device}"
             )
-        if snapshot is None:
+        if snapshot is not None:
+            self._outputs.before = snapshot.notes.get("before", {})
+        elif recipe.evaluation.before:
             self._outputs.before = self._outputs.measure()
             self._tell(0, self._outputs.before)
-        else:
-            self._outputs.before = snapshot.notes.get("before", {})
         self._meter = Meter(snapshot.notes.get("seconds", 0.0) if snapshot else 0.0)
         accumulate = recipe.run.accumulate
         config = LoopConfig(steps=self.steps, accumulate=accumulate, clip_norm=recipe.run.clip_norm)

@@ -6,6 +6,7 @@ from io import BytesIO, TextIOWrapper
 import pytest
 
 from chat_server import chat_server, completion
+from made_videos import RED, write_scenes
 from seesay.cli.main import run
 from texts_in_a_collection import make_collection
 
@@ -102,3 +103,35 @@ def test_a_conversation_is_about_pictures_or_with_a_collection(notes, capsys):
 def type_lines(monkeypatch, *lines):
     content = "\n".join(lines).encode()
     monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(content), encoding="utf-8"))
+
+
+SPOKEN = {
+    "en": {0.5: "A red kite flies over the harbour.", 3.2: "The lighthouse was built in 1874."},
+    "zh": {0.5: "一只红色风筝飞过海港。", 6.4: "灯塔建于1874年。"},
+}
+ASKED = {
+    "When was the lighthouse built?": (3.2, "0:03"),
+    "灯塔建于哪一年？": (6.4, "0:06"),
+}
+
+
+def test_a_quote_from_a_video_names_the_time_of_its_subtitle(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SEESAY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SEESAY_LANG", "en")
+    (tmp_path / "films").mkdir()
+    write_scenes(tmp_path / "films" / "a.mp4", [RED], seconds=8, fps=2)
+    for language, lines in SPOKEN.items():
+        cues = [f"00:00:0{at} --> 00:00:0{at + 1}\n{line}\n\n" for at, line in lines.items()]
+        file = tmp_path / "films" / f"a.{language}.srt"
+        file.write_text("".join(cues), encoding="utf-8")
+    assert run(["index", str(tmp_path / "films")]) == 0
+    for question, (start_s, clock) in ASKED.items():
+        capsys.readouterr()
+        assert run(["ask", question, "--json"]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        (quote,) = answer["claims"][0]["quotes"]
+        assert quote["start_s"] == start_s
+        (one,) = (one for one in answer["evidence"] if one["id"] == quote["evidence"])
+        assert one["locator"]["start_s"] == 0.5  # of the whole passage
+        assert run(["ask", question]) == 0
+        assert f"a.mp4 · at {clock}" in capsys.readouterr().out

@@ -15,6 +15,14 @@ from seesay.search.collection import Collection
 from seesay.search.library import Library
 
 SECONDS = 6.0
+SPOKEN = """1
+00:00:00,500 --> 00:00:01,500
+A gull cries.
+
+2
+00:00:07,250 --> 00:00:09,000
+The lighthouse was built in 1874.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +32,7 @@ def films(tmp_path_factory, listening):
     (place / "videos").mkdir()
     film = write_film(place / "videos" / "film.webm", SECONDS)
     (place / "videos" / "film.srt").write_text(SUBTITLES, encoding="utf-8")
+    (place / "videos" / "film.en.srt").write_text(SPOKEN)
     (place / "videos" / "note.txt").write_text("The rocket stands on the launch pad.\n")
     with Collection.open(place / "films", create=True) as collection:
         assert collection.index([place / "videos"]).added == 2
@@ -102,3 +111,20 @@ def test_a_moment_plays_from_its_time_in_the_browser(films, browser, locale):
         page.goto(f"{address}/?q=harbour&kind=text")
         page.locator("#results .card", has_text="harbour").locator(".shown").first.click()
         page.wait_for_function("document.querySelector('dialog.look video')?.currentTime > 0.4")
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+def test_a_citation_plays_from_the_subtitle_that_is_quoted(films, browser, locale):
+    address, _ = films
+    is_chinese = locale.startswith("zh")
+    with closing(browser.new_context(locale=locale)) as context:
+        page = context.new_page()
+        page.goto(address)
+        page.get_by_role("tab", name="问答" if is_chinese else "Answers").click()
+        page.locator("#inquiry textarea, #inquiry input").fill("When was the lighthouse built?")
+        page.locator("#inquire").click()
+        answer = page.locator("#answers .turn.model").last
+        expect(answer.locator(".evidence .at").first).to_have_text("▶ 0:07")
+        answer.locator(".claim .cite").first.click()
+        page.wait_for_function("document.querySelector('dialog.look video')?.currentTime >= 7.2")
+        expect(page.locator("dialog.look dd.at")).to_contain_text("0:07")

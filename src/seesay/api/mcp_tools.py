@@ -6,7 +6,7 @@ changes anything.
 """
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -46,7 +46,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError(str(error.name).partition(".")[0], "serve") from None
 
 if TYPE_CHECKING:
-    from seesay.rag.claims import CitedAnswer
+    from seesay.rag.claims import CitedAnswer, Quote
     from seesay.search.library import Library
 
 MOST_TEXT = 20_000  # characters of a text unit that `show` hands over
@@ -456,18 +456,22 @@ def _found(results: Results, collection: str, language: Language) -> SearchAnswe
 
 
 def _cited(answer: "CitedAnswer", language: Language) -> CollectionAnswer:
+    from seesay.rag.claims import place_of
+
     known = {one.id: one for one in answer.evidence}
 
-    def citation(number: int, quote: str | None) -> Citation:
+    def citation(number: int, quote: str | None, quotes: "Sequence[Quote]" = ()) -> Citation:
         one = known[number]
         text = None if quote is None else to_unicode(_cut(quote, SNIPPET))
-        at = _at(one.locator, language)
+        at = _at(place_of(one, quotes), language)
         return Citation(unit=one.unit, path=to_unicode(one.path), at=at, quote=text)
 
     claims = []
     for claim in answer.claims:
         quoted = {quote.evidence: quote.text for quote in claim.quotes}
-        citations = [citation(number, quoted.get(number)) for number in claim.evidence]
+        citations = [
+            citation(number, quoted.get(number), claim.quotes) for number in claim.evidence
+        ]
         claims.append(CitedClaim(claim=to_unicode(claim.text), citations=citations))
     nothing = answer.status == "not found"
     return CollectionAnswer(

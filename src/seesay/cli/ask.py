@@ -229,7 +229,9 @@ def print_cited(answer: "CitedAnswer") -> None:
     printed without control characters."""
     from seesay.cli.output import localized, warn
     from seesay.cli.results import short_path
+    from seesay.rag.claims import place_of
 
+    quotes = [quote for claim in answer.claims for quote in claim.quotes]
     for note in answer.notes:
         warn(localized(note))
     if answer.status == "answered":
@@ -241,7 +243,7 @@ def print_cited(answer: "CitedAnswer") -> None:
         if answer.cited:
             print(say("nearest:", "最接近的："))
     for one in answer.cited:
-        place = f" · {localized(at)}" if (at := one.locator.label) else ""
+        place = f" · {localized(at)}" if (at := place_of(one, quotes).label) else ""
         print(printable(f"[{one.id}] {short_path(one.path)}{place}"))
         if answer.status != "answered" and (text := " ".join(one.text.split())):
             print(printable(f"    {text[:_SNIPPET]}{' …' if len(text) > _SNIPPET else ''}"))

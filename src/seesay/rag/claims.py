@@ -7,11 +7,12 @@ with claims and numbers of evidence alone. Whatever else it writes is dropped.
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from seesay.data.spelling import visible
 from seesay.rag.evidence import Evidence
+from seesay.search.catalog.drafts import Place
 from seesay.text import Text
 
 Verdict = Literal["supported", "contradicted", "not found"]
@@ -41,6 +42,19 @@ class Quote:
     """One after the last character."""
     text: str
     """Exactly these characters."""
+    start_s: float | None = None
+    """When they are spoken or shown in a video, in seconds from its start."""
+
+    @staticmethod
+    def of(evidence: Evidence, start: int, end: int) -> "Quote":
+        """Returns these characters of the evidence as a quote."""
+        return Quote(
+            evidence=evidence.id,
+            start=start,
+            end=end,
+            text=evidence.text[start:end],
+            start_s=evidence.locator.shown_at(start),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +106,14 @@ class CitedAnswer:
         return "\n".join(
             f"{one.text} {''.join(f'[{number}]' for number in one.evidence)}" for one in self.claims
         )
+
+
+def place_of(evidence: Evidence, quotes: Iterable[Quote]) -> Place:
+    """Returns where evidence is to be opened: a video at the first of these quotes from it."""
+    times = [
+        one.start_s for one in quotes if one.evidence == evidence.id and one.start_s is not None
+    ]
+    return replace(evidence.locator, start_s=min(times)) if times else evidence.locator
 
 
 SCHEMA = {

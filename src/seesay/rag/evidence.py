@@ -187,12 +187,21 @@ def _packed(
             unit=hit.unit,
             path=hit.path,
             kind=hit.kind,
-            locator=hit.locator,
+            locator=_place_in_visible(hit),
             text=visible(hit.text or ""),
             confidence=hit.confidence,
         )
         for number, hit in enumerate(joined, 1)
     )
+
+
+def _place_in_visible(hit: Hit) -> Place:
+    """Returns the place of a hit, with its subtitles counted in the visible text."""
+    if hit.locator.cues is None:
+        return hit.locator
+    text = hit.text or ""
+    cues = tuple((len(visible(text[:first])), start_s) for first, start_s in hit.locator.cues)
+    return replace(hit.locator, cues=cues)
 
 
 def _joined(hits: Sequence[Hit]) -> list[Hit]:

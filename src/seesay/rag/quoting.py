@@ -106,11 +106,10 @@ def quote(question: Question, evidence: Sequence[Evidence], rarity: Rarity) -> l
         if key in texts:
             continue
         texts.add(key)
-        (start, end), number = one.span, one.evidence.id
-        cited = Quote(evidence=number, start=start, end=end, text=one.text)
         text = plain_text(one.text)
         if text:
-            claims.append(Claim(text=text, evidence=(number,), quotes=(cited,)))
+            cited = Quote.of(one.evidence, *one.span)
+            claims.append(Claim(text=text, evidence=(cited.evidence,), quotes=(cited,)))
     return claims
 
 

@@ -214,8 +214,7 @@ def _judged_by(claim: str, evidence: Evidence) -> Judgement:
         return Judgement(verdict="not found", reason=_NO_PLACE)
     if problem := _conflict(claim, window):
         return problem
-    quote = Quote(evidence=evidence.id, start=place[0], end=place[1], text=window)
-    return Judgement(verdict="supported", quotes=(quote,))
+    return Judgement(verdict="supported", quotes=(Quote.of(evidence, *place),))
 
 
 def _windows(text: str) -> Iterator[Span]:

@@ -125,7 +125,7 @@ class Thumbnails:
         """Return the file, and the place in it unless the passage is all of it."""
         known, file = self._store.passage_with_file(passage)
         if shows(file.media_type, known.place):
-            return file, replace(known.place, offsets=None)
+            return file, replace(known.place, offsets=None, cues=None)
         if known.media_type != "image":
             raise CollectionError(
                 Text(

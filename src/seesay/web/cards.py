@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from seesay.search.asking.likeness import FoldedHit
 from seesay.search.asking.results import Hit
-from seesay.search.catalog.drafts import TEXT_TYPES
+from seesay.search.catalog.drafts import TEXT_TYPES, Place
 from seesay.search.catalog.passages import Passage
 from seesay.text import Text, to_unicode
 from seesay.web import words
@@ -49,21 +49,29 @@ def tile(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
 def preview(hit: Hit, collection: str) -> str:
     """A thumbnail that opens in the viewer, the beginning of a text, or both where the text stands
     on a page or in a video."""
-    moment = hit.locator.clock
-    shown = picture(hit.unit, hit.path, collection, moment) if hit.has_picture else ""
+    shown = picture(hit.unit, hit.path, collection, hit.locator) if hit.has_picture else ""
     quoted = f"<blockquote>{_safe(_cut(hit.text))}</blockquote>" if hit.kind in TEXT_TYPES else ""
     return shown + quoted
 
 
-def picture(unit: int, path: str, collection: str, moment: str | None = None) -> str:
+def picture(unit: int, path: str, collection: str, place: Place | None = None) -> str:
     """A thumbnail that opens in the viewer; of a moment of a video, with its time."""
     name = _safe(name_of(path))
-    at = "" if moment is None else f'<span class="at">▶ {moment}</span>'
+    clock = place and place.clock
+    at = f'<span class="at">▶ {clock}</span>' if clock else ""
     return (
-        f'<button type="button" class="shown" data-look data-unit="{unit}"'
-        f' data-path="{_safe(path)}" data-name="{_safe(collection)}" aria-label="{name}">'
-        f'<img loading="lazy" decoding="async" alt="{name}"'
+        f'<button type="button" class="shown" {look(unit, path, collection, place)}'
+        f' aria-label="{name}"><img loading="lazy" decoding="async" alt="{name}"'
         f' src="{_safe(thumbnail(unit, collection))}">{at}</button>'
+    )
+
+
+def look(unit: int, path: str, collection: str, place: Place | None = None) -> str:
+    """What the viewer is told of a passage: which, and when a video is to start."""
+    start = "" if place is None or place.start_s is None else f' data-start="{place.start_s}"'
+    return (
+        f'data-look data-unit="{unit}" data-path="{_safe(path)}"'
+        f' data-name="{_safe(collection)}"{start}'
     )
 
 

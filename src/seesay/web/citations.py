@@ -13,14 +13,14 @@ from html import escape
 from seesay.data.spelling import visible
 from seesay.errors import CollectionError
 from seesay.rag.answer import AnswerStream
-from seesay.rag.claims import CitedAnswer, Claim, Quote
+from seesay.rag.claims import CitedAnswer, Claim, Quote, place_of
 from seesay.rag.evidence import Evidence
 from seesay.search.asking.results import has_picture
 from seesay.search.catalog.drafts import Place, TableData, column_letters
 from seesay.search.collection import Collection
 from seesay.text import Text, to_unicode
 from seesay.web import words
-from seesay.web.cards import name_of, picture
+from seesay.web.cards import look, name_of, picture
 from seesay.web.report import both
 
 _SNIPPET = 260  # characters of evidence in the list
@@ -142,8 +142,9 @@ class _View:
 
     def _source(self, one: Evidence, quotes: Sequence[Quote]) -> str:
         unit, is_picture = self._place(one, quotes)
-        shown = picture(unit, one.path, self._name, one.locator.clock) if is_picture else ""
-        place = None if is_picture and one.locator.clock else one.locator.label
+        at = place_of(one, quotes)
+        shown = picture(unit, one.path, self._name, at) if is_picture else ""
+        place = None if is_picture and at.clock else at.label
         told = f'<span class="note">{both(place)}</span>' if place else ""
         text = f"<blockquote>{_snippet(one.text, quotes)}</blockquote>" if one.text else ""
         act, hidden = "", ""
@@ -160,9 +161,8 @@ class _View:
     def _look(self, one: Evidence, quotes: Sequence[Quote]) -> str:
         """What the viewer is told of evidence."""
         unit, is_picture = self._place(one, quotes)
-        data = f'data-look data-unit="{unit}" data-path="{_safe(one.path)}"'
         excerpt = "" if is_picture else f' data-excerpt="{one.id}"'
-        return f'{data} data-name="{_safe(self._name)}"{excerpt}'
+        return look(unit, one.path, self._name, place_of(one, quotes)) + excerpt
 
     def _place(self, one: Evidence, quotes: Sequence[Quote]) -> tuple[int, bool]:
         """The passage that evidence stands in, and whether there is a picture of it to show. A

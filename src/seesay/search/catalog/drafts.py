@@ -31,6 +31,9 @@ class Place:
     start_s: float | None = None
     end_s: float | None = None
     """Moment of a video, in seconds from its start."""
+    cues: tuple[tuple[int, float], ...] | None = None
+    """Of several subtitles in one passage: the character at which each starts in the text, and when
+    it is shown, in seconds."""
     sheet: str | None = None
     """Name of a sheet in a workbook."""
     cells: str | None = None
@@ -44,6 +47,12 @@ class Place:
         minutes, seconds = divmod(int(self.start_s), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+    def shown_at(self, character: int) -> float | None:
+        """Returns when the subtitle that holds this character of the passage is shown, in seconds;
+        of a passage with one or none, `start_s`."""
+        times = [start_s for first, start_s in self.cues or () if first <= character]
+        return times[-1] if times else self.start_s
 
     def to_json(self) -> str:
         """Returns JSON of the fields that are set."""
@@ -71,6 +80,8 @@ class Place:
         for name in ("box", "offsets"):  # JSON has no tuples
             if name in known:
                 known[name] = tuple(known[name])
+        if "cues" in known:
+            known["cues"] = tuple((first, start_s) for first, start_s in known["cues"])
         return Place(**known)
 
 

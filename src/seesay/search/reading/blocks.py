@@ -113,8 +113,18 @@ def _cut(waiting: Sequence[_Sentence], headings: Sequence[tuple[int, str]]) -> I
 def _of(sentences: Sequence[_Sentence], fresh: int, headings: Sequence[tuple[int, str]]) -> Passage:
     boxes = [one.place.box for one in sentences[-fresh:] if one.place.box]
     box, end_s = around(boxes) if boxes else None, sentences[-1].place.end_s
-    place = replace(sentences[0].place, box=box, end_s=end_s)
+    place = replace(sentences[0].place, box=box, end_s=end_s, cues=_cues(sentences))
     return _passage(_joined(sentences), place, headings)
+
+
+def _cues(sentences: Sequence[_Sentence]) -> tuple[tuple[int, float], ...] | None:
+    """Returns where each of several subtitles starts in a passage, which has no headings then."""
+    cues: list[tuple[int, float]] = []
+    for at, one in enumerate(sentences):
+        start_s = one.place.start_s
+        if start_s is not None and (not cues or cues[-1][1] != start_s):
+            cues.append((len(_joined(sentences[: at + 1])) - len(one.text), start_s))
+    return tuple(cues) if len(cues) > 1 else None
 
 
 def _passage(text: str, place: Place, headings: Sequence[tuple[int, str]]) -> Passage:

@@ -34,6 +34,12 @@ function both(label) {
   made.append(make("span", "en", en), make("span", "zh", zh));
   return made;
 }
+function clock(seconds) {
+  const [hours, minutes, rest] = [seconds / 3600, seconds / 60 % 60, seconds % 60].map(Math.trunc);
+  const two = (one) => String(one).padStart(2, "0");
+  const told = hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+  return {en: `at ${told}`, zh: `${told} 处`};
+}
 function facts(known) {
   const meta = known.metadata || {};
   const day = (text) => String(text).slice(0, 16).replace("T", " ");
@@ -80,8 +86,7 @@ function show(data, others = [data]) {
   };
   // The video plays from its moment, over the picture of it.
   let video = null;
-  function play(known, source, failed) {
-    const start = known.locator.start_s || 0;
+  function play(start, source, failed) {
     video = make("video");
     video.controls = video.playsInline = true;
     if (image.naturalWidth) video.poster = image.src;
@@ -106,7 +111,7 @@ function show(data, others = [data]) {
   function go(step) {
     stop();
     at = (at + step + others.length) % others.length;
-    const {unit, name: collection, path, excerpt} = others[at];
+    const {unit, name: collection, path, excerpt, start} = others[at];
     const query = `collection=${encodeURIComponent(collection)}`;
     const cut = Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\\\"));
     const file = path.slice(cut + 1);
@@ -136,7 +141,9 @@ function show(data, others = [data]) {
         if (!excerpt && known.file_kind === "video") {
           save.href = `/v1/units/${unit}/video?${query}`;
           save.download = file;
-          play(known, save.href, () => table.prepend(both("unplayable")));
+          const from = Number(start ?? known.locator.start_s ?? 0);
+          known.at = clock(from);
+          play(from, save.href, () => table.prepend(both("unplayable")));
         }
         for (const [label, value] of facts(known)) {
           if (excerpt && label === "text") continue;

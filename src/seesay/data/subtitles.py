@@ -57,7 +57,7 @@ def _ass(text: str) -> Iterator[Subtitle]:
         if name == "Format":
             columns = [one.strip().lower() for one in rest.split(",")]
         elif name == "Dialogue" and set(_ASS_FIELDS) <= set(columns):
-            # The text stands last and may hold commas.
+            # The text stands last and may hold commas; a damaged line may have fewer columns.
             cells = dict(zip(columns, rest.split(",", len(columns) - 1), strict=False))
             times = [_ASS_CLOCK.fullmatch(cells.get(one, "").strip()) for one in _ASS_FIELDS[:2]]
             if times[0] and times[1]:

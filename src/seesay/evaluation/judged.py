@@ -205,6 +205,7 @@ def _nearest(extract: str, truth: Truth) -> str:
     if letters := re.findall(r"\(([a-zA-Z])\)", extract):
         extract = letters[0].upper()
     texts = list(truth.options.values())
+    # As many letters as there are options.
     by_place = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", texts, strict=False))
     return by_place.get(extract) or min(texts, key=lambda text: edit_distance(extract, text))
 

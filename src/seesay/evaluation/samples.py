@@ -158,7 +158,7 @@ def _options(row: Row, several: Any) -> dict[str, str]:
     """The options by letter: columns of their own, or a list."""
     texts = [text_of(one) for one in listed(several)]
     if texts:
-        return dict(zip(ascii_uppercase, texts, strict=False))
+        return dict(zip(ascii_uppercase, texts, strict=False))  # fewer options than letters
     letters = {name: name[-1].upper() for name in row if _LETTER.fullmatch(name)}
     options = {letter: text_of(row[name]) for name, letter in letters.items()}
     return {letter: text for letter, text in sorted(options.items()) if text}

@@ -291,6 +291,7 @@ def _table(data: TableData, marks: Sequence[Corners]) -> str:
     names = "".join(f"<th>{_safe(one.name)}</th>" for one in data.columns[: len(columns)])
     body = ""
     for at in chosen:
+        # Columns beyond the most that are shown are cut off.
         cells = "".join(
             f'<td class="hit">{_cell(value)}</td>'
             if column in hits[at]

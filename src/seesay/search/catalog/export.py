@@ -98,6 +98,7 @@ def _write_npz(file: Path, rows: Iterator[Row], spaces: Sequence[EmbeddingSpace]
         kept.append((row.unit, row.kind, row.source, row.text or "", row.locator, row.metadata))
         vectors[row.model].append(row.vector.astype(np.float16))  # the stored precision
     arrays: dict[str, Any] = {}
+    # Without a text embedder there is one space.
     for prefix, one in zip(("", "text_"), spaces, strict=False):
         some = np.array(vectors[one.model], np.float16)
         arrays[f"{prefix}vectors"] = some.reshape(len(some), one.dim)
@@ -157,6 +158,7 @@ def _write_parquet(file: Path, rows: Iterator[Row], spaces: Sequence[EmbeddingSp
     width = spaces[0].dim if len({one.dim for one in spaces}) == 1 else -1
     vector = arrow.list_(arrow.float32(), width)
     schema = arrow.schema([("unit", arrow.int64()), *texts, ("vector", vector)])
+    # Without a text embedder there is one model.
     models = dict(zip(("model", "text_model"), (one.model for one in spaces), strict=False))
     schema = schema.with_metadata(models)
     count = 0

@@ -141,11 +141,11 @@ class Tables:
             for row in table.rows
         )
         complaint = Text(
-            f"{left_out:,} of its columns were left out, since the collection has {MOST_KEYS:,} "
-            "keys already. Expected no more. Take out what is not needed of this table or of "
-            "others.",
-            f"有 {left_out:,} 列未使用，因为资料库已有 {MOST_KEYS:,} 个键，不能更多；"
-            "请去掉这个表格或其他表格中不需要的列。",
+            f"{left_out:,} of its columns were left out: a collection can have {MOST_KEYS:,} "
+            "different columns, and has no room for more. Delete columns that you do not need from "
+            "this table or others.",
+            f"有 {left_out:,} 列没有采用：资料库最多容纳 {MOST_KEYS:,} 个不同的列，已经满了；"
+            "请从这个表格或其他表格里删去不需要的列。",
         )
         if table.complaint:
             complaint = _COMPLAINTS.join([table.complaint, complaint])

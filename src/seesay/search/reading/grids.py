@@ -418,8 +418,9 @@ def _passage(
 
 def _unsearched(cells: str) -> Text:
     return Text(
-        f"rows from {cells} on cannot be searched for, though answers can be computed from them. "
-        f"Expected at most {_MOST_PASSAGES} passages of a table. Divide it to find these rows too.",
-        f"{cells} 起的各行搜不到，但仍可用于计算回答；每个表格最多 {_MOST_PASSAGES} 段；"
+        f"the table is too long: rows from {cells} on cannot be found, though answers can be "
+        f"computed from them. A table has at most {_MOST_PASSAGES} passages; split it to find "
+        "these rows too.",
+        f"表格太长：{cells} 起的各行搜不到，但仍可用于计算回答；每个表格最多 {_MOST_PASSAGES} 段；"
         "要能搜到这些行，请拆分表格。",
     )

@@ -119,9 +119,10 @@ def _content(
 
 def _cut() -> Text:
     return Text(
-        f"only its first {MOST_ROWS:,} rows or {MOST_CELLS:,} cells were read. Expected no more. "
-        "Divide it, or save it as a database.",
-        f"只读取了前 {MOST_ROWS:,} 行或 {MOST_CELLS:,} 个单元格；请拆分，或改用数据库。",
+        f"it is too long: only its first {MOST_ROWS:,} rows, or {MOST_CELLS:,} cells, can be "
+        "found. Split it into several files to find the rest.",
+        f"太长，只能搜到前 {MOST_ROWS:,} 行或前 {MOST_CELLS:,} 个单元格；"
+        "要搜到其余部分，请拆成几个文件。",
     )
 
 

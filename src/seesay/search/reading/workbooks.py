@@ -178,10 +178,11 @@ class _Sheet:
         """Yields what was left out."""
         if self._is_cut:
             yield Text(
-                f"only the first {MOST_ROWS:,} rows or {MOST_CELLS:,} cells of sheet {sheet!r} "
-                "were read. Expected no more. Divide it, or save it as a database.",
-                f"工作表 {sheet!r} 只读取了前 {MOST_ROWS:,} 行或 {MOST_CELLS:,} 个单元格；"
-                "请拆分，或改用数据库。",
+                f"sheet {sheet!r} is too long: only its first {MOST_ROWS:,} rows, or "
+                f"{MOST_CELLS:,} cells, can be found. Split it into several sheets to find the "
+                "rest.",
+                f"工作表 {sheet!r} 太长，只能搜到前 {MOST_ROWS:,} 行或前 {MOST_CELLS:,} 个单元格；"
+                "要搜到其余部分，请把它拆成几个工作表。",
             )
         if self._uncalculated:
             yield Text(
@@ -279,9 +280,9 @@ def _hidden(names: Sequence[str]) -> Text:
 
 def _too_many(count: int) -> Text:
     return Text(
-        f"only the first {_MOST_SHEETS} of {count:,} sheets were read. Expected no more. "
-        "Divide it.",
-        f"共 {count:,} 个工作表，只读取了前 {_MOST_SHEETS} 个；请拆分。",
+        f"it has {count:,} sheets, and only the first {_MOST_SHEETS} can be found. Split it into "
+        "several workbooks to find the rest.",
+        f"共 {count:,} 个工作表，只能搜到前 {_MOST_SHEETS} 个；要搜到其余的，请拆成几个工作簿。",
     )
 
 

@@ -18,8 +18,9 @@ from demo_files import write_files
 from photographs import folder
 from seesay.cli.ask import print_cited
 from seesay.cli.index import summary
-from seesay.cli.output import language, localized, print_table, progress, say, write_text
+from seesay.cli.output import language, localized, print_table, progress, say
 from seesay.cli.results import to_tile
+from seesay.data.files import write_text
 from seesay.inference.answer import CAPTION
 from seesay.inference.assistant import LocalAssistant
 from seesay.text import Text

@@ -52,7 +52,7 @@ def test_each_connector_gets_a_row_over_its_seeds(folder, monkeypatch, capsys):
     cells = cells_of(read_sweep(file), file)
     assert [cell.name for cell in cells][:2] == ["pixel-shuffle-0", "pixel-shuffle-1"]
     assert summaries(cells) == []
-    command.run_and_report(file, train=True, as_json=False, summarise=summaries)
+    command.run_and_print(file, train=True, as_json=False, summarise=summaries)
     rows = {row["connector"]: row for row in summaries(cells)}
     assert tuple(rows) == some
     tokens = {name: row["picture_tokens"] for name, row in rows.items()}
@@ -73,7 +73,7 @@ def test_each_connector_gets_a_row_over_its_seeds(folder, monkeypatch, capsys):
 def test_each_way_of_fusion_gets_a_row(folder, monkeypatch):
     monkeypatch.setattr(command, "_train_apart", train_here)
     file = write_comparison(config(folder, "fusions", of="fusion", seeds=1))
-    command.run_and_report(file, train=True, as_json=True, summarise=summaries)
+    command.run_and_print(file, train=True, as_json=True, summarise=summaries)
     cells = cells_of(read_sweep(file), file)
     rows = {row["strategy"]: row for row in summaries(cells)}
     assert tuple(rows) == ("early", "late", "cross-attention")
@@ -102,7 +102,7 @@ def test_captions_are_learnt_and_measured_too(folder, monkeypatch):
     file = write_comparison(
         config(folder, "captions", seeds=1, choices=("mlp",), captions=captions)
     )
-    command.run_and_report(file, train=True, as_json=True, summarise=summaries)
+    command.run_and_print(file, train=True, as_json=True, summarise=summaries)
     cells = cells_of(read_sweep(file), file)
     (row,) = summaries(cells)
     assert row["CIDEr"] >= 0 and row["CIDEr_spread"] is None and row["accuracy"] >= 0

@@ -65,9 +65,8 @@ def caption(
         localized,
         print_json,
         warn_of_limits,
-        write_text,
     )
-    from seesay.data.files import check_folder
+    from seesay.data.files import check_folder, write_text
     from seesay.inference.answer import Answer
     from seesay.inference.answering import write_captions
     from seesay.text import printable, to_unicode

@@ -178,7 +178,8 @@ def _evaluate(
     *,
     as_json: bool,
 ) -> None:
-    from seesay.cli.output import fail_unless_whole, print_json, print_table, progress, write_text
+    from seesay.cli.output import fail_unless_whole, print_json, print_table, progress
+    from seesay.data.files import write_text
     from seesay.evaluation.report import tables, to_csv, to_html
     from seesay.evaluation.zero_shot import evaluate_zero_shot
 
@@ -209,7 +210,8 @@ def print_answers(
     """Asks for a prediction for each picture and prints them: `about` stands first in the JSON,
     `measure` says in the table what the numbers are."""
     from seesay.cli.inputs import collect_images
-    from seesay.cli.output import fail_unless_whole, print_json, progress, write_text
+    from seesay.cli.output import fail_unless_whole, print_json, progress
+    from seesay.data.files import write_text
 
     files, failures = collect_images(paths)
     with progress(say("pictures", "图片")) as report_progress:

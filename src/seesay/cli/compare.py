@@ -108,7 +108,7 @@ def compare(
     language: TextLanguage = "en",
     json: Json = False,
 ) -> None:
-    from seesay.cli.sweep import run_and_report
+    from seesay.cli.sweep import run_and_print
     from seesay.training.comparison import ComparisonConfig, summaries, write_comparison
 
     config = ComparisonConfig(
@@ -123,4 +123,4 @@ def compare(
         held_out=held_out,
         language=language,
     )
-    run_and_report(write_comparison(config), train=True, as_json=json, summarise=summaries)
+    run_and_print(write_comparison(config), train=True, as_json=json, summarise=summaries)

@@ -181,8 +181,8 @@ def _show(
         print_json,
         print_table,
         warn,
-        write_text,
     )
+    from seesay.data.files import write_text
     from seesay.evaluation.suite_report import (
         suite_html,
         suite_json,

@@ -11,7 +11,6 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
@@ -247,12 +246,3 @@ def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
 
 def _is_number(cell: str) -> bool:
     return cell.rstrip("%").lstrip("-").replace(".", "", 1).isdigit() or cell in ("", "–", "·")
-
-
-def write_text(file: Path, text: str) -> None:
-    """A whole UTF-8 file or none; with the mark by which spreadsheets know UTF-8 in a CSV."""
-    from seesay.data.files import write_whole
-
-    encoding = "utf-8-sig" if file.suffix.lower() == ".csv" else "utf-8"
-    with write_whole(file) as unfinished:
-        unfinished.write_text(to_unicode(text), encoding=encoding)

@@ -18,8 +18,8 @@ from seesay.cli.output import (
     print_table,
     say,
     warn,
-    write_text,
 )
+from seesay.data.files import write_text
 from seesay.text import Text, printable
 
 if TYPE_CHECKING:

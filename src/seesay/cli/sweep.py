@@ -1,8 +1,8 @@
 """`seesay sweep`: one recipe with some settings varied, and a report about all runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from seesay.cli.output import say
 
 if TYPE_CHECKING:
     from seesay.training.sweep import Cell
+    from seesay.training.sweep_report import Summarise
 
 
 def sweep(
@@ -32,55 +33,30 @@ def sweep(
     ] = False,
     json: Json = False,
 ) -> None:
-    run_and_report(file, train=not report, as_json=json)
+    run_and_print(file, train=not report, as_json=json)
 
 
-def run_and_report(
-    file: Path,
-    *,
-    train: bool,
-    as_json: bool,
-    summarise: "Callable[[Sequence[Cell]], Sequence[Mapping[str, Any]]] | None" = None,
+def run_and_print(
+    file: Path, *, train: bool, as_json: bool, summarise: "Summarise | None" = None
 ) -> None:
-    """Runs what is unfinished of a sweep, writes its reports and prints the last measurements.
-    `summarise` returns the rows of a table about several runs each, which is printed instead and
-    stands first in the reports."""
-    from seesay.cli.output import print_json, print_table, warn, write_text
-    from seesay.evaluation.report import Table, format_value, markdown_table
-    from seesay.training.sweep import (
-        cells_of,
-        claim_sweep_folder,
-        read_sweep,
-        run_sweep,
-    )
-    from seesay.training.sweep_report import last_rows, sweep_csv, sweep_markdown, sweep_page
+    """Runs what is unfinished of a sweep and prints its table; see `run_and_report`."""
+    from seesay.cli.output import print_json, print_table, warn
+    from seesay.evaluation.report import format_value
+    from seesay.training.sweep_report import run_and_report
 
-    config = read_sweep(file)
-    cells = cells_of(config, file)
-    folder = claim_sweep_folder(config, cells)
-
-    def on_cell(cell: "Cell", number: int) -> None:
-        write_text(folder / "report.html", sweep_page(config, cells))
+    def on_cell(cell: "Cell", number: int, count: int) -> None:
         done = say("finished before", "已完成") if cell.finished else say("begins", "开始训练")
-        warn(f"{number}/{len(cells)} {cell.name}: {done}")
+        warn(f"{number}/{count} {cell.name}: {done}")
 
-    if train:
-        run_sweep(cells, file.parent / config.recipe, _train_apart, on_cell)
-    rows = last_rows(config, cells)
-    summaries = [] if summarise is None else summarise(cells)
-    shown = summaries or rows
-    values = [[format_value(value) for value in row.values()] for row in shown]
-    summary = Table("Comparison 对比", list(shown[0]), values) if summaries else None
-    write_text(folder / "report.html", sweep_page(config, cells, summary))
-    write_text(folder / "report.csv", sweep_csv(cells))
-    first = "" if summary is None else f"{markdown_table(summary)}\n"
-    write_text(folder / "report.md", first + sweep_markdown(config, cells))
+    report = run_and_report(file, _train_apart if train else None, on_cell, summarise)
+    page = report.folder / "report.html"
+    shown = report.summaries or report.rows
     if as_json:
-        told = {"report": str(folder / "report.html"), "runs": rows}
-        print_json(told if summarise is None else {**told, "comparison": summaries})
+        told = {"report": str(page), "runs": report.rows}
+        print_json(told if summarise is None else {**told, "comparison": report.summaries})
     elif shown:
-        print_table(list(shown[0]), values)
-        print(say(f"report: {folder / 'report.html'}", f"报告：{folder / 'report.html'}"))
+        print_table(list(shown[0]), [[*map(format_value, row.values())] for row in shown])
+        print(say(f"report: {page}", f"报告：{page}"))
 
 
 def _train_apart(recipe: Path, assignments: Sequence[str]) -> None:

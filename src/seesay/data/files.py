@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from seesay.errors import ConfigError, DataError, MissingExtraError
-from seesay.text import Text
+from seesay.text import Text, to_unicode
 
 # Do not wait for the writer of a pipe, and do not take over a terminal. Neither flag affects a
 # file.
@@ -84,6 +84,14 @@ def write_whole(file: Path) -> Iterator[Path]:
         raise _refusal(file, Text.of(error.strerror or error)) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Writes a UTF-8 file as `write_whole` does; a CSV begins with the mark by which spreadsheets
+    know UTF-8."""
+    encoding = "utf-8-sig" if file.suffix.lower() == ".csv" else "utf-8"
+    with write_whole(file) as unfinished:
+        unfinished.write_text(to_unicode(text), encoding=encoding)
 
 
 @contextmanager

@@ -2,15 +2,25 @@
 table for the documentation, so that nobody copies figures by hand."""
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import floor, isfinite, log10
+from pathlib import Path
 from typing import Any
 
+from seesay.data.files import write_text
 from seesay.data.tables import write_csv
 from seesay.evaluation.report import Table, format_value, html_page, html_table, markdown_table
-from seesay.training.sweep import Cell, SweepConfig
+from seesay.training.sweep import (
+    Cell,
+    Runner,
+    SweepConfig,
+    cells_of,
+    claim_sweep_folder,
+    read_sweep,
+    run_sweep,
+)
 
 # Logged at each step under these names, besides the measures.
 KNOWN = ("step", "loss", "scale", "bias", "seconds", "memory_mib")
@@ -23,6 +33,52 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 40
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 DASHES = ("", "6 3", "2 3")
 OF_STEPS = {*KNOWN, "gradient_norm", "lr", "damaged", "samples_per_s"}
+
+
+Summarise = Callable[[Sequence[Cell]], Sequence[Mapping[str, Any]]]
+"""Returns the rows of a table about several runs each; none while there is nothing to compare."""
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What the reports of a sweep show."""
+
+    folder: Path
+    """Holds report.html, report.csv and report.md."""
+    rows: Sequence[Mapping[str, Any]]
+    """The last measurement of each run."""
+    summaries: Sequence[Mapping[str, Any]]
+
+
+def run_and_report(
+    file: Path,
+    train: Runner | None,
+    on_cell: Callable[[Cell, int, int], None],
+    summarise: Summarise | None = None,
+) -> SweepReport:
+    """Runs what is unfinished of a sweep with `train`, or nothing with None, and writes its
+    reports, in which the rows of `summarise` stand first. Calls `on_cell` before each run, with
+    its number from 1 and the number of runs. Raises as `read_sweep` and `run_sweep` do."""
+    config = read_sweep(file)
+    cells = cells_of(config, file)
+    folder = claim_sweep_folder(config, cells)
+
+    def begin(cell: Cell, number: int) -> None:
+        write_text(folder / "report.html", sweep_page(config, cells))
+        on_cell(cell, number, len(cells))
+
+    if train is not None:
+        run_sweep(cells, file.parent / config.recipe, train, begin)
+    summaries = [] if summarise is None else summarise(cells)
+    table = None
+    if summaries:
+        values = [[format_value(value) for value in row.values()] for row in summaries]
+        table = Table("Comparison 对比", list(summaries[0]), values)
+    write_text(folder / "report.html", sweep_page(config, cells, table))
+    write_text(folder / "report.csv", sweep_csv(cells))
+    first = "" if table is None else f"{markdown_table(table)}\n"
+    write_text(folder / "report.md", first + sweep_markdown(config, cells))
+    return SweepReport(folder, last_rows(config, cells), summaries)
 
 
 def measurements(cells: Sequence[Cell]) -> list[dict[str, Any]]:

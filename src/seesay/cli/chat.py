@@ -2,11 +2,12 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 import typer
 
@@ -38,11 +39,8 @@ System = Annotated[
 ]
 
 
-_COMMANDS = Text(
-    "/image PATH adds a picture or video to the next question, /clear starts over, /quit ends",
-    "/image 路径 为下一个问题添加图片或视频，/clear 重新开始，/quit 退出",
-)
-_FEW_COMMANDS = Text("/clear starts over, /quit ends", "/clear 重新开始，/quit 退出")
+_CLEARED = Text("a new conversation begins", "已开始新对话")
+_ADDED = Text("added; now ask about it", "已添加；现在可以提问")
 
 
 @with_answering()
@@ -60,31 +58,76 @@ def chat(
             refuse_with_pictures(mode=mode, collection=collection, where=where)
         _refuse_system(system)
         with inquiry(mode, collection, where or [], answering) as inquiring:
-            _converse(_Questions(inquiring).take, _FEW_COMMANDS)
+            _converse(_Questions(inquiring))
         return
     config = answering.config()
     talk = _Session(answering.load(len(pictures or ())), config, system)
     for picture in pictures or ():
         talk.add(picture)
-    _converse(talk.take, _COMMANDS)
+    _converse(talk)
 
 
-def _converse(take: Callable[..., None], commands: Text) -> None:
-    """Hands each line to `take`, until the end of input or /quit."""
+@dataclass(frozen=True)
+class _Command:
+    """What a line that begins with / does."""
+
+    run: Callable[[str], None]
+    """Takes the rest of the line."""
+    done: Text
+    """What is said afterwards to somebody who types."""
+    takes_path: bool = False
+
+
+@runtime_checkable
+class _Talk(Protocol):
+    """A conversation, and its commands beside /help and /quit."""
+
+    help: Text
+    commands: Mapping[str, _Command]
+
+    def ask(self, question: str) -> None:
+        """Prints the answer. Raises SeesayError."""
+
+
+def _converse(talk: _Talk) -> None:
+    """Takes lines until the end of input or /quit."""
     typed = sys.stdin.isatty()
     if typed:
-        print(localized(commands), file=sys.stderr)
+        print(localized(talk.help), file=sys.stderr)
     failed = False
     for line in _lines(typed=typed):
         if line == "/quit":
             break
         try:
-            take(line, typed=typed)
+            _take(talk, line, typed=typed)
         except SeesayError as error:
             warn(localized(error.text))
             failed = True
     if failed and not typed:
         raise typer.Exit(1)
+
+
+def _take(talk: _Talk, line: str, *, typed: bool) -> None:
+    """Answers a question, or does what a command says. Raises SeesayError."""
+    name, _, rest = line.partition(" ")
+    command = talk.commands.get(name)
+    if not line:
+        return
+    if not line.startswith("/"):
+        try:
+            talk.ask(line)
+        except KeyboardInterrupt:  # stops this answer and drops it
+            if not typed:
+                raise
+            warn(say("stopped; ask again, or /quit", "已停止；可重新提问，或用 /quit 退出"))
+    elif name == "/help" or (command and command.takes_path and not rest.strip()):
+        warn(localized(talk.help))
+    elif command is None:
+        raise _unknown(name, talk.help)
+    else:
+        command.run(rest)
+        if typed:
+            warn(localized(command.done))
 
 
 def _refuse_system(system: str) -> None:
@@ -110,44 +153,38 @@ def _unknown(command: str, commands: Text) -> ConfigError:
 class _Questions:
     """The conversation with a collection."""
 
+    help = Text("/clear starts over, /quit ends", "/clear 重新开始，/quit 退出")
+
     def __init__(self, inquiring: Inquiry) -> None:
         self._inquiring = inquiring
+        self.commands: Mapping[str, _Command] = {
+            "/clear": _Command(lambda _: inquiring.history.clear(), _CLEARED)
+        }
 
-    def take(self, line: str, *, typed: bool) -> None:
-        """Handles a line of input. Raises SeesayError."""
-        command = line.partition(" ")[0]
-        if command == "/clear":
-            self._inquiring.history.clear()
-            if typed:
-                warn(say("a new conversation begins", "已开始新对话"))
-        elif command == "/help":
-            warn(localized(_FEW_COMMANDS))
-        elif command.startswith("/"):
-            raise _unknown(command, _FEW_COMMANDS)
-        elif line:
-            self._ask(line, typed=typed)
-
-    def _ask(self, question: str, *, typed: bool) -> None:
-        try:
-            answer = self._inquiring.ask(question)
-        except KeyboardInterrupt:  # stops this answer and drops it
-            if not typed:
-                raise
-            warn(_stopped())
-            return
+    def ask(self, question: str) -> None:
+        answer = self._inquiring.ask(question)
         if answer.understood != question:
             print(printable(answer.understood))
         print_cited(answer)
 
 
 class _Session:
-    """The conversation, and pictures to send with the next question."""
+    """The conversation about pictures, and those to send with the next question."""
+
+    help = Text(
+        "/image PATH adds a picture or video to the next question, /clear starts over, /quit ends",
+        "/image 路径 为下一个问题添加图片或视频，/clear 重新开始，/quit 退出",
+    )
 
     def __init__(self, assistant: "AnyAssistant", config: "AnswerConfig", system: str) -> None:
         from seesay.inference.answering import configured
 
         self._assistant = configured(assistant, config)
         self._config, self._system = config, system
+        self.commands: Mapping[str, _Command] = {
+            "/image": _Command(lambda path: self.add(_path(path)), _ADDED, takes_path=True),
+            "/clear": _Command(lambda _: self.clear(), _CLEARED),
+        }
         self.clear()
 
     def clear(self) -> None:
@@ -171,25 +208,7 @@ class _Session:
                 open_image(one)
         self._waiting += inside or [path]
 
-    def take(self, line: str, *, typed: bool) -> None:
-        """Handles a line of input. Raises SeesayError."""
-        command, _, rest = line.partition(" ")
-        if command == "/image" and rest.strip():
-            self.add(_path(rest))
-            if typed:
-                warn(say("added; now ask about it", "已添加；现在可以提问"))
-        elif command == "/clear":
-            self.clear()
-            if typed:
-                warn(say("a new conversation begins", "已开始新对话"))
-        elif command in ("/help", "/image"):
-            warn(localized(_COMMANDS))
-        elif command.startswith("/"):
-            raise _unknown(command, _COMMANDS)
-        elif line:
-            self._ask(line, typed=typed)
-
-    def _ask(self, question: str, *, typed: bool) -> None:
+    def ask(self, question: str) -> None:
         max_tokens, temperature = self._config.max_tokens, self._config.temperature
         stream = self._conversation.stream(
             question, self._waiting or None, max_tokens=max_tokens, temperature=temperature
@@ -199,11 +218,6 @@ class _Session:
         except (DataError, ImageError):  # with the same pictures the next one would fail too
             self._drop_pictures()
             raise
-        except KeyboardInterrupt:  # stops this answer and drops it
-            if not typed:
-                raise
-            warn(_stopped())
-            return
         self._waiting = []
         warn_of_limits(answer, max_tokens)
 
@@ -217,10 +231,6 @@ class _Session:
                     f"以下图片没有加入对话：{names}；可用 /image 路径 重新添加",
                 )
             )
-
-
-def _stopped() -> str:
-    return say("stopped; ask again, or /quit", "已停止；可重新提问，或用 /quit 退出")
 
 
 def _path(typed: str) -> str:

@@ -27,18 +27,23 @@ from seesay.inference.answering import AnswerConfig, ServedAssistant
 from seesay.text import Text, to_unicode
 from seesay.web import words
 from seesay.web.answering import failed, refused
-from seesay.web.asking import MOST_CHARACTERS
 from seesay.web.browser import script
 from seesay.web.cards import notice
-from seesay.web.form import Label
+from seesay.web.form import Label, QuestionIds, QuestionRow
 from seesay.web.report import both
 from seesay.web.uploads import decode_picture, name_of, refusal
 
 MOST_PICTURES = 8
 """Of one conversation."""
 _THUMBNAIL = 96  # pixels
-AT_ONCE = 64
-"""Visitors whose question is answered or waits."""
+_IDS = QuestionIds(
+    row="question-row",
+    field="question",
+    go="ask-now",
+    acts="talk-acts",
+    stop="ask-stop",
+    clear="ask-clear",
+)
 
 Pieces = Iterator[str | Answer]
 Piece = TypeVar("Piece")
@@ -93,58 +98,20 @@ class Asking:
                 _welcome(), padding=False, apply_default_css=False, elem_id="turns"
             )
             self._current = gr.HTML(padding=False, apply_default_css=False, elem_id="current")
-            with gr.Row(elem_id="question-row"):
-                self._pictures = gr.HTML(
-                    "",
-                    html_template=script.PICTURES_SHOWN,
-                    js_on_load=script.PICTURES,
-                    padding=False,
-                    elem_id="talk-pictures",
-                )
-                self._question = gr.Textbox(
-                    placeholder=words.QUESTION.en,
-                    label=words.QUESTION.en,
-                    show_label=False,
-                    container=False,
-                    lines=1,
-                    max_lines=1,
-                    max_length=MOST_CHARACTERS,
-                    elem_id="question",
-                )
-                self._go = gr.Button(words.ASK_NOW.en, variant="primary", elem_id="ask-now")
-            with gr.Row(elem_id="talk-acts"):
-                self._stop = gr.Button(words.STOP.en, size="sm", elem_id="ask-stop")
-                self._clear = gr.Button(words.NEW_TALK.en, size="sm", elem_id="ask-clear")
+            self._row = QuestionRow(words.QUESTION, _IDS, beside=_picture_field)
             self._talk = gr.State(None)
 
     @property
     def labels(self) -> list[Label]:
         """The components with a text in each language."""
-        return [
-            (self.tab, {"label": words.ASK_TAB}),
-            (self._question, {"label": words.QUESTION, "placeholder": words.QUESTION}),
-            (self._go, {"value": words.ASK_NOW}),
-            (self._stop, {"value": words.STOP}),
-            (self._clear, {"value": words.NEW_TALK}),
-        ]
+        return [(self.tab, {"label": words.ASK_TAB}), *self._row.labels]
 
     def connect(self, **quiet: Any) -> None:
         """Connects every event to its handler."""
-        gr.on(
-            [self._go.click, self._question.submit],
-            self.ask,
-            [self._talk, self._question, self._pictures],
-            [self._talk, self._turns, self._current, self._question, self._pictures],
-            concurrency_limit=AT_ONCE,
-            **quiet,
-        )
-        self._stop.click(self.stop, self._talk, None, **quiet)
-        self._clear.click(
-            self.clear,
-            self._talk,
-            [self._talk, self._turns, self._current, self._question, self._pictures],
-            **quiet,
-        )
+        pictures = self._row.beside
+        shown = [self._turns, self._current, self._row.field, pictures]
+        handlers = (self.ask, self.stop, self.clear)
+        self._row.connect(handlers, self._talk, [pictures], shown, **quiet)
 
     async def ask(
         self, talk: _Talk | None, question: str | None, sent: str | None
@@ -172,9 +139,8 @@ class Asking:
                 async for text in writing:
                     yield [gr.skip(), gr.skip(), shown + _writing(text), gr.skip(), gr.skip()]
         except (SeesayError, HTTPException) as error:
-            wrong = failed(error) if isinstance(error, SeesayError) else _refused(error)
             begun = _answer(text) if text else ""
-            yield [talk, talk.turns, shown + begun + wrong, question, sent or ""]
+            yield [talk, talk.turns, shown + begun + failed(error), question, sent or ""]
             return
         if not talk.is_over:
             yield [talk, talk.turns, "", gr.skip(), gr.skip()]
@@ -274,8 +240,14 @@ def no_question() -> DataError:
     )
 
 
-def _refused(error: HTTPException) -> str:
-    return notice(words.FAILED, detail=Text.of(error), kind="wrong")
+def _picture_field() -> gr.HTML:
+    return gr.HTML(
+        "",
+        html_template=script.PICTURES_SHOWN,
+        js_on_load=script.PICTURES,
+        padding=False,
+        elem_id="talk-pictures",
+    )
 
 
 def _welcome() -> str:

@@ -1,6 +1,7 @@
 """The form of the page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from seesay.errors import MissingExtraError
@@ -12,14 +13,19 @@ except ModuleNotFoundError:
 
 from seesay.text import Text
 from seesay.web import words
+from seesay.web.asking import MOST_CHARACTERS
 from seesay.web.browser import script
 from seesay.web.report import both
 
 LONGEST_DAY = 20
 """Characters."""
+AT_ONCE = 64
+"""Visitors whose question is answered or waits."""
 
 Label = tuple[Any, dict[str, Any]]
 """A component, and its texts in both languages by the name of the property that shows them."""
+
+Handlers = tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
 
 _BRAND = (
     '<div class="brand"><b>看图说话</b><span><span class="en">seesay · find pictures and texts by '
@@ -142,6 +148,82 @@ class Form:
             (self.folders, {"label": words.FOLDERS}),
             (self.where, {"label": words.WHERE, "placeholder": words.WHERE_EXAMPLE}),
         ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionIds:
+    """The names of the elements of a QuestionRow, for the style and for tests."""
+
+    row: str
+    field: str
+    go: str
+    acts: str
+    stop: str
+    clear: str
+
+
+class QuestionRow:
+    """The field for a question with its button, and below it those that stop the answer and begin a
+    new conversation. `beside` and `below` make a component that stands first in its row."""
+
+    def __init__(
+        self,
+        placeholder: Text,
+        ids: QuestionIds,
+        *,
+        beside: Callable[[], Any] = lambda: None,
+        below: Callable[[], Any] = lambda: None,
+    ) -> None:
+        self._placeholder = placeholder
+        with gr.Row(elem_id=ids.row):
+            self.beside = beside()
+            self.field = gr.Textbox(
+                placeholder=placeholder.en,
+                label=placeholder.en,
+                show_label=False,
+                container=False,
+                lines=1,
+                max_lines=1,
+                max_length=MOST_CHARACTERS,
+                elem_id=ids.field,
+            )
+            self._go = gr.Button(words.ASK_NOW.en, variant="primary", elem_id=ids.go)
+        with gr.Row(elem_id=ids.acts):
+            self.below = below()
+            self._stop = gr.Button(words.STOP.en, size="sm", elem_id=ids.stop)
+            self._clear = gr.Button(words.NEW_TALK.en, size="sm", elem_id=ids.clear)
+
+    @property
+    def labels(self) -> list[Label]:
+        """The components with a text in each language."""
+        return [
+            (self.field, {"label": self._placeholder, "placeholder": self._placeholder}),
+            (self._go, {"value": words.ASK_NOW}),
+            (self._stop, {"value": words.STOP}),
+            (self._clear, {"value": words.NEW_TALK}),
+        ]
+
+    def connect(
+        self,
+        handlers: Handlers,
+        talk: Any,
+        given: Sequence[Any],
+        shown: Sequence[Any],
+        **quiet: Any,
+    ) -> None:
+        """Connects the handlers that ask, stop and clear. The first gets the conversation, the
+        question and `given`; it and the last return the conversation and `shown`."""
+        ask, stop, clear = handlers
+        gr.on(
+            [self._go.click, self.field.submit],
+            ask,
+            [talk, self.field, *given],
+            [talk, *shown],
+            concurrency_limit=AT_ONCE,
+            **quiet,
+        )
+        self._stop.click(stop, talk, None, **quiet)
+        self._clear.click(clear, talk, [talk, *shown], **quiet)
 
 
 def _day(label: Text, name: str) -> Any:

@@ -21,14 +21,21 @@ from seesay.search.library import Library
 from seesay.text import to_unicode
 from seesay.web import words
 from seesay.web.answering import failed
-from seesay.web.asking import MOST_CHARACTERS
 from seesay.web.browser.viewer import VIEWER
 from seesay.web.cards import notice
 from seesay.web.citations import PartialAnswer, question_html, rendered
-from seesay.web.conversing import AT_ONCE, PageAnswers, no_question
-from seesay.web.form import Label, choices
+from seesay.web.conversing import PageAnswers, no_question
+from seesay.web.form import Label, QuestionIds, QuestionRow, choices
 
 _MOST_EARLIER = 20  # questions of the conversation that are kept
+_IDS = QuestionIds(
+    row="inquiry-row",
+    field="inquiry",
+    go="inquire",
+    acts="inquiry-acts",
+    stop="inquiry-stop",
+    clear="inquiry-clear",
+)
 
 
 @dataclass
@@ -62,60 +69,36 @@ class Inquiring:
             self._coming = gr.HTML(
                 js_on_load=VIEWER, padding=False, apply_default_css=False, elem_id="coming"
             )
-            with gr.Row(elem_id="inquiry-row"):
-                self._question = gr.Textbox(
-                    placeholder=words.INQUIRY.en,
-                    label=words.INQUIRY.en,
-                    show_label=False,
-                    container=False,
-                    lines=1,
-                    max_lines=1,
-                    max_length=MOST_CHARACTERS,
-                    elem_id="inquiry",
-                )
-                self._go = gr.Button(words.ASK_NOW.en, variant="primary", elem_id="inquire")
-            with gr.Row(elem_id="inquiry-acts"):
-                self._mode = gr.Radio(
-                    choices(words.INQUIRY_MODES, "en"),
-                    value="quote",
-                    label=words.INQUIRY_MODE.en,
-                    show_label=False,
-                    container=False,
-                    visible=self._reads,
-                    elem_id="inquiry-mode",
-                )
-                self._stop = gr.Button(words.STOP.en, size="sm", elem_id="inquiry-stop")
-                self._clear = gr.Button(words.NEW_TALK.en, size="sm", elem_id="inquiry-clear")
+            self._row = QuestionRow(words.INQUIRY, _IDS, below=self._modes)
             self._inquiry = gr.State(None)
 
     @property
     def labels(self) -> list[Label]:
         """The components with a text in each language."""
+        mode = {"label": words.INQUIRY_MODE, "choices": words.INQUIRY_MODES}
         return [
             (self.tab, {"label": words.INQUIRY_TAB}),
-            (self._question, {"label": words.INQUIRY, "placeholder": words.INQUIRY}),
-            (self._go, {"value": words.ASK_NOW}),
-            (self._mode, {"label": words.INQUIRY_MODE, "choices": words.INQUIRY_MODES}),
-            (self._stop, {"value": words.STOP}),
-            (self._clear, {"value": words.NEW_TALK}),
+            *self._row.labels,
+            (self._row.below, mode),
         ]
 
     def connect(self, collection: Any, **quiet: Any) -> None:
         """Connects every event to its handler."""
-        gr.on(
-            [self._go.click, self._question.submit],
-            self.ask,
-            [self._inquiry, self._question, collection, self._mode],
-            [self._inquiry, self._turns, self._coming, self._question],
-            concurrency_limit=AT_ONCE,
-            **quiet,
-        )
-        self._stop.click(self.stop, self._inquiry, None, **quiet)
-        self._clear.click(
-            self.clear,
-            self._inquiry,
-            [self._inquiry, self._turns, self._coming, self._question],
-            **quiet,
+        shown = [self._turns, self._coming, self._row.field]
+        given = [collection, self._row.below]
+        handlers = (self.ask, self.stop, self.clear)
+        self._row.connect(handlers, self._inquiry, given, shown, **quiet)
+
+    def _modes(self) -> gr.Radio:
+        """The choice of how to answer, where a model can."""
+        return gr.Radio(
+            choices(words.INQUIRY_MODES, "en"),
+            value="quote",
+            label=words.INQUIRY_MODE.en,
+            show_label=False,
+            container=False,
+            visible=self._reads,
+            elem_id="inquiry-mode",
         )
 
     async def ask(

@@ -199,11 +199,11 @@ def report(name: str, asked: Sequence[Asked], given: Sequence[Given], verbose: b
 def finding(collection: Collection, asked: Sequence[Asked]) -> Mapping[str, tuple[float, float]]:
     """Recall@5 and the mean reciprocal rank of the right page, by vectors alone and by all."""
     found = {}
-    for name, lanes in (("vectors", ("text",)), ("all fused", None)):
+    for name, retrievers in (("vectors", ("text",)), ("all fused", None)):
         ranks = []
         for one in asked:
             query = Question.of(one.question).query
-            hits = collection.search(query, lanes=lanes, count=20).hits
+            hits = collection.search(query, retrievers=retrievers, count=20).hits
             places = [
                 Cited(path=hit.path, page=hit.locator.page, start_s=hit.locator.start_s,
                       end_s=hit.locator.end_s, text=hit.text or "")

@@ -74,11 +74,11 @@ def write(folder: Path, texts: dict[str, str]) -> Path:
     return folder
 
 
-def recall(collection: Collection, asked: Asked, lanes: Sequence[str] | None) -> list[float]:
+def recall(collection: Collection, asked: Asked, retrievers: Sequence[str] | None) -> list[float]:
     """The share of queries whose file is among the first 1, 5 and 10."""
     ranks = []
     for query, wanted in asked:
-        hits = collection.search(query, lanes=lanes, count=max(DEPTHS)).hits
+        hits = collection.search(query, retrievers=retrievers, count=max(DEPTHS)).hits
         names = [Path(hit.path).stem for hit in hits]
         ranks.append(names.index(wanted) if wanted in names else max(DEPTHS))
     return [sum(rank < depth for rank in ranks) / len(ranks) for depth in DEPTHS]
@@ -102,8 +102,8 @@ def measure(folder: Path, texts: Path, models: tuple[str, str], asked: dict[str,
                 ways = {f"vectors of {name}": ("text",), "all fused": None}
                 if embedder == "none":
                     ways["keywords"] = ("keyword",)
-                for way, lanes in ways.items():
-                    found = recall(collection, some, lanes)
+                for way, retrievers in ways.items():
+                    found = recall(collection, some, retrievers)
                     figures = "  ".join(f"{share:.3f}" for share in found)
                     print(f"  {about:10} {way:26} {figures}", flush=True)
 

@@ -56,7 +56,8 @@ def test_words_pictures_and_filters_work_together(client, pictures):
     moon = square & {"moon.png", "the moon again.png"}  # equal: either stands for both
     assert len(moon) == 1 and square - moon == {"astronaut.png", "camera.png"}
     assert ask(query="a cat", until="1990") == []
-    assert ask(query="rocket", lanes=["keyword"]) == ["rocket.md"]
+    for name in ("retrievers", "lanes"):  # the second is the former name
+        assert ask(query="rocket", **{name: ["keyword"]}) == ["rocket.md"]
     first, second = ask(query="rocket", count=2), ask(query="rocket", count=1, offset=1)
     assert first[1:] == second
     assert "chelsea.png" not in ask(query="a cat", without=["a cat"], min_confidence=50)

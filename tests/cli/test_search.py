@@ -42,8 +42,10 @@ def test_a_picture_finds_itself_and_its_copy_is_left_out(library, capsys):
     first = printed["hits"][0]
     assert os.path.basename(first["path"]) in ("moon.png", "the moon again.png")
     assert len(first["duplicates"]) == 1
-    assert {"unit", "kind", "confidence", "lanes", "locator", "metadata"} <= first.keys()
-    assert printed["explain"]["lanes"] and printed["no_good_match"] is (first["confidence"] < 40)
+    assert {"unit", "kind", "confidence", "retrievers", "locator", "metadata"} <= first.keys()
+    assert printed["explain"]["retrievers"] and printed["no_good_match"] is (
+        first["confidence"] < 40
+    )
 
 
 def test_several_pictures_words_and_unwanted_ones_go_into_one_query(library, capsys):
@@ -309,4 +311,4 @@ def test_a_picture_found_by_its_caption_says_so_and_is_one_hit(place, model, cap
     assert run(["search", "a quiet night", "--json"]) == 0
     hits = json.loads(capsys.readouterr().out)["hits"]
     (hit,) = [hit for hit in hits if hit["path"].endswith("moon.png")]
-    assert {one["lane"] for one in hit["lanes"]} == {"image", "text", "keyword"}
+    assert {one["retriever"] for one in hit["retrievers"]} == {"image", "text", "keyword"}

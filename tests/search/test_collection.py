@@ -94,7 +94,7 @@ def test_more_of_the_same_takes_every_argument_of_a_search(place, models):
 
         pictures, explain = found(like=moon)
         assert sorted(pictures) == ["chelsea.png", "rocket.jpg"]
-        assert [lane.lane for lane in explain.lanes] == ["image"]
+        assert [one.retriever for one in explain.retrievers] == ["image"]
         assert found(like=moon, where="file.name~rocket")[0] == ["rocket.jpg"]
         assert found(like=moon, offset=1)[0] == pictures[1:]
         assert found(like=moon, media="text")[0] == []

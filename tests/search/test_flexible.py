@@ -20,4 +20,4 @@ def test_pictures_of_any_shape_are_indexed_and_found(tmp_path):
     with Collection.open(tmp_path / "c", create=True, model=model) as collection:
         assert collection.index([tmp_path / "photos"]).added == 3
         (best,) = collection.search(images=[tmp_path / "photos" / "1.png"], count=1).hits
-        assert best.path.endswith("1.png") and best.lanes[0].score > 0.999
+        assert best.path.endswith("1.png") and best.retrievers[0].score > 0.999

@@ -64,7 +64,7 @@ def counts(collection):
 
 
 def text_reports(results):
-    return {one.model: one.found for one in results.explain.lanes if one.lane == "text"}
+    return {one.model: one.found for one in results.explain.retrievers if one.retriever == "text"}
 
 
 def test_every_passage_has_one_vector_in_the_space_of_its_model(collection, main, texts):
@@ -73,9 +73,9 @@ def test_every_passage_has_one_vector_in_the_space_of_its_model(collection, main
     results = collection.search("a dog")
     assert text_reports(results) == {main.name: 1, texts.name: 4}
     assert {hit.text for hit in results.hits} == {*NOTES, "a brown dog", None}
-    ranks = [lane.rank for hit in results.hits for lane in hit.lanes if lane.lane == "text"]
+    ranks = [one.rank for hit in results.hits for one in hit.retrievers if one.retriever == "text"]
     assert sorted(ranks) == [1, 1, 2, 3, 4]
-    first = collection.search(NOTES[2], lanes=["text"], count=2).hits
+    first = collection.search(NOTES[2], retrievers=["text"], count=2).hits
     assert NOTES[2] in {hit.text for hit in first}  # and the first of the captions
 
 
@@ -230,7 +230,7 @@ def test_a_chinese_question_finds_the_paragraph_that_answers_it_in_other_words(t
             ("为什么我们看不到月球背面？", "moon"),
             ("How much did sales rise?", "tax"),
         ):
-            results = collection.search(question, lanes=["text"])
+            results = collection.search(question, retrievers=["text"])
             assert Path(results.hits[0].path).stem == answer, question
             assert results.hits[0].confidence > results.hits[1].confidence
-        assert collection.search("麻疹疫苗什么时候接种？", lanes=["text"]).no_good_match
+        assert collection.search("麻疹疫苗什么时候接种？", retrievers=["text"]).no_good_match

@@ -105,7 +105,7 @@ def test_programs_and_assistants_are_given_the_caption(folder, library):
     with serving(folder) as up, httpx.Client(base_url=up.url) as client:
         body = client.post("/v1/search", json={"query": "Zorro the tomcat"}).json()
         hit = body["hits"][0]
-        assert [one["lane"] for one in hit["lanes"]] == ["image", "text", "keyword"]
+        assert [one["retriever"] for one in hit["retrievers"]] == ["image", "text", "keyword"]
         assert (hit["kind"], hit["text"]) == ("image", f"{ENGLISH}\n{CHINESE}")
         (statistics,) = client.get("/v1/collections/album").json()["statistics"]["spaces"]
         assert statistics["captions"] == 2

@@ -5,7 +5,7 @@ import binascii
 import io
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict, JsonValue
 
 from seesay.api.config import (
@@ -128,7 +128,12 @@ class SearchBody(_Filtered):
     """Pictures that the hits should be similar to."""
     min_confidence: float | None = Field(default=None, ge=0, le=100)
     """Omit hits with a lower match than this (0-100)."""
-    lanes: list[RetrieverName] | None = Field(default=None, min_length=1, max_length=3)
+    retrievers: list[RetrieverName] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=3,
+        validation_alias=AliasChoices("retrievers", "lanes"),  # as clients of 0.1 send it
+    )
     """Search only by pictures ("image"), by the meaning of texts ("text"), or by keywords."""
 
     def to_query(self, config: ServerConfig) -> Query:
@@ -142,7 +147,7 @@ class SearchBody(_Filtered):
             count=self.count,
             offset=self.offset,
             min_confidence=self.min_confidence,
-            lanes=self.lanes,
+            retrievers=self.retrievers,
         )
 
 

@@ -166,7 +166,7 @@ def draw_explanation(results: "Results") -> None:
         say("how", "方式"),
     ]
     heads += [say("does not fit", "不相符"), say("fits", "相符"), say("best", "最好")]
-    print_table(heads, [_lane_row(lane) for lane in explain.lanes])
+    print_table(heads, [_retriever_row(one) for one in explain.retrievers])
     ranks = [[_short(hit.path), f"{hit.score:.4f}", _places(hit)] for hit in results.hits]
     print_table(
         [say("file", "文件"), say("fused", "融合分数"), say("ranks", "各种方式的名次")], ranks
@@ -181,18 +181,18 @@ def draw_explanation(results: "Results") -> None:
     print(printable(" · ".join(part for part in told if part)))
 
 
-def _lane_row(lane: "RetrieverReport") -> list[str]:
+def _retriever_row(one: "RetrieverReport") -> list[str]:
     ways = {
         "scan": say("all compared", "逐一比较"),
         "index": say("by the index", "经索引"),
         "nothing": say("nothing to compare", "无可比较"),
     }
-    known = lane.comparison
+    known = one.comparison
     return [
-        localized(retriever_name(lane.lane)),
-        f"{lane.weight:g}",
-        str(lane.found),
-        ways[lane.plan.path] if lane.plan else _words(lane.expression or ""),
+        localized(retriever_name(one.retriever)),
+        f"{one.weight:g}",
+        str(one.found),
+        ways[one.plan.path] if one.plan else _words(one.expression or ""),
         *(["", "", ""] if known is None else _compared(known)),
     ]
 
@@ -218,9 +218,9 @@ def _quoted(expression: str) -> list[str]:
 def _places(hit: "Hit") -> str:
     """Where each retriever ranked it; BM25 has no scale, so that it would say nothing."""
     places = [
-        f"{localized(_found_as(hit, one.lane))} #{one.rank}"
-        + ("" if one.lane == "keyword" else f" ({one.score:.3f})")
-        for one in hit.lanes
+        f"{localized(_found_as(hit, one.retriever))} #{one.rank}"
+        + ("" if one.retriever == "keyword" else f" ({one.score:.3f})")
+        for one in hit.retrievers
     ]
     return say(", ", "，").join(places)
 
@@ -308,26 +308,26 @@ def to_tile(collection: "Collection", hit: "Hit") -> "Tile":
 
 def retrievers_of(hit: "Hit") -> Text:
     """Which retrievers found it, and how many copies were folded."""
-    names = Text(", ", "、").join(_found_as(hit, one.lane) for one in hit.lanes)
+    names = Text(", ", "、").join(_found_as(hit, one.retriever) for one in hit.retrievers)
     if not (count := len(hit.duplicates)):
         return names
     copies = "copy" if count == 1 else "copies"
     return Text(f"{names.en} (+{count} {copies})", f"{names.zh}（另有 {count} 份相同）")
 
 
-def _found_as(hit: "Hit", lane: str) -> Text:
+def _found_as(hit: "Hit", retriever: str) -> Text:
     from seesay.search.catalog.drafts import TEXT_TYPES
 
-    is_caption = lane == "text" and hit.kind not in TEXT_TYPES
-    return Text("caption", "图片说明") if is_caption else retriever_name(lane)
+    is_caption = retriever == "text" and hit.kind not in TEXT_TYPES
+    return Text("caption", "图片说明") if is_caption else retriever_name(retriever)
 
 
-def retriever_name(lane: str) -> Text:
+def retriever_name(retriever: str) -> Text:
     return {
         "image": Text("picture", "画面"),
         "text": Text("meaning", "文意"),
         "keyword": Text("keywords", "关键词"),
-    }[lane]
+    }[retriever]
 
 
 def short_path(path: str) -> str:

@@ -133,7 +133,7 @@ def search(
         media=type,
         count=count or RESULTS,
         min_confidence=min_confidence,
-        lanes=None if only is None else (only,),
+        retrievers=None if only is None else (only,),
         rerank=rerank,
     )
     with opened(collection, device=device) as here:

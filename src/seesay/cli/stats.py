@@ -81,8 +81,8 @@ def _indexes(space: "EmbeddingSpaceStatistics") -> "Iterator[list[str]]":
     from seesay.cli.results import retriever_name, short_path
 
     for one in space.indexes:
-        lane, kind = localized(retriever_name(one.modality)), index_type_name(one.kind)
-        yield [space.model, lane, one.engine, kind, short_path(one.place)]
+        retriever, kind = localized(retriever_name(one.modality)), index_type_name(one.kind)
+        yield [space.model, retriever, one.engine, kind, short_path(one.place)]
 
 
 def _counts(counts: "Mapping[str, int]") -> str:

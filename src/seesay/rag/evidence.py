@@ -135,7 +135,9 @@ def _rankings(
     forms = " ".join(form for word in question.words for form in spellings_of(word))
     for retriever in RETRIEVERS:
         words = forms if retriever == "keyword" else question.query
-        query = Query(parts=(Part(text=words),), lanes=(retriever,), count=_DEPTH, filter=filter)
+        query = Query(
+            parts=(Part(text=words),), retrievers=(retriever,), count=_DEPTH, filter=filter
+        )
         hits = collection.search(query).hits
         # Of a question about texts, pictures without a caption only fill the ranks.
         pictures = question.about_pictures

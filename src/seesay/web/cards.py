@@ -34,7 +34,7 @@ def grid(
 def tile(folded: FoldedHit, collection: str, *, removable: bool = False) -> str:
     """One hit: its preview, confidence, copies and buttons."""
     hit = folded.hit
-    share = "" if not hit.lanes else _sure(hit.confidence)
+    share = "" if not hit.retrievers else _sure(hit.confidence)
     notes = _place(hit) + _caption(hit) + _copies(folded, collection)
     name = name_of(hit.path)
     acts = _why(hit) + (_remove(hit) if removable else "")
@@ -130,7 +130,7 @@ def _sure(confidence: float) -> str:
 
 
 def _why(hit: Hit) -> str:
-    if not hit.lanes:
+    if not hit.retrievers:
         return ""
     rows = "".join(f"<li>{both(one)}</li>" for one in reasons_of(hit))
     return f'<details class="why"><summary>{both(words.WHY)}</summary><ul>{rows}</ul></details>'
@@ -147,11 +147,11 @@ def _remove(hit: Hit) -> str:
 
 def reasons_of(hit: Hit) -> list[Text]:
     """A hit's rank by each retriever, in words; the text of a picture is its caption."""
-    names = words.LANES if hit.kind in TEXT_TYPES else words.CAPTION_LANES
+    names = words.RETRIEVERS if hit.kind in TEXT_TYPES else words.CAPTION_RETRIEVERS
     told = []
-    for one in hit.lanes:
-        name = names[one.lane]
-        keyword = one.lane == "keyword"
+    for one in hit.retrievers:
+        name = names[one.retriever]
+        keyword = one.retriever == "keyword"
         en = f"score {one.score:.2f}" if keyword else f"similarity {one.score:.3f}"
         zh = f"得分 {one.score:.2f}" if keyword else f"相似度 {one.score:.3f}"
         told.append(
@@ -170,7 +170,7 @@ def _place(hit: Hit) -> str:
 
 def _caption(hit: Hit) -> str:
     """The caption of a picture, where it was found by its caption."""
-    if hit.kind in TEXT_TYPES or all(one.lane == "image" for one in hit.lanes):
+    if hit.kind in TEXT_TYPES or all(one.retriever == "image" for one in hit.retrievers):
         return ""
     return f'<span class="note">{both(words.CAPTION)}{_safe(_cut(hit.text))}</span>'
 

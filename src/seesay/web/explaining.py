@@ -20,14 +20,18 @@ _KINDS = {
 def explanation(results: Results) -> str:
     """A panel that opens: what was understood, what each retriever did, where each find stood."""
     explain = results.explain
-    told = [*map(_part, explain.parts), *map(_retriever, explain.lanes), *_rest(explain, results)]
+    told = [
+        *map(_part, explain.parts),
+        *map(_retriever, explain.retrievers),
+        *_rest(explain, results),
+    ]
     notes = "".join(f"<li>{both(note)}</li>" for note in explain.notes)
     rows = "".join(
         f"<tr><td>{escape(_name(hit.path))}</td><td>{hit.confidence:.0f}%</td><td>"
         + "<br>".join(map(both, reasons_of(hit)))
         + f"</td><td>{hit.score:.4f}</td></tr>"
         for hit in results.hits
-        if hit.lanes
+        if hit.retrievers
     )
     heads = (
         *(Text("File", "文件"), Text("Match", "匹配度")),
@@ -58,11 +62,11 @@ def _part(part: PartReport) -> Text:
     )
 
 
-def _retriever(lane: RetrieverReport) -> Text:
-    name = words.LANES[lane.lane]
-    en = f"By {name.en}: {lane.found} candidates"
-    zh = f"按{name.zh}：{lane.found} 个候选"
-    known = lane.comparison
+def _retriever(one: RetrieverReport) -> Text:
+    name = words.RETRIEVERS[one.retriever]
+    en = f"By {name.en}: {one.found} candidates"
+    zh = f"按{name.zh}：{one.found} 个候选"
+    known = one.comparison
     if known is None:
         return Text(en + ".", zh + "。")
     above = "above" if known.best >= 0 else "below"
@@ -77,7 +81,7 @@ def _retriever(lane: RetrieverReport) -> Text:
 
 def _rest(explain: Explain, results: Results) -> list[Text]:
     told = []
-    if len(explain.lanes) > 1:
+    if len(explain.retrievers) > 1:
         told.append(Text("Sorted {method}.", "排序方式：{method}。").format(method=METHOD))
     told.append(
         Text(

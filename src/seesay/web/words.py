@@ -229,13 +229,13 @@ PREVIOUS = Text("Previous", "上一页")
 NEXT = Text("Next", "下一页")
 PAGE = Text("Page {page}", "第 {page} 页")
 
-LANES = {
+RETRIEVERS = {
     "image": Text("what pictures show", "画面内容"),
     "text": Text("the meaning of texts", "文字含义"),
     "keyword": Text("the words themselves", "关键词"),
 }
-CAPTION_LANES = {
-    "image": LANES["image"],
+CAPTION_RETRIEVERS = {
+    "image": RETRIEVERS["image"],
     "text": Text("the meaning of its caption", "图片说明的含义"),
     "keyword": Text("the words of its caption", "图片说明里的关键词"),
 }

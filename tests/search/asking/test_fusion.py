@@ -9,7 +9,7 @@ from seesay.search.asking.retrievers import Ranking, reciprocal_ranks
 
 def ranking(retriever, *units: int) -> Ranking:
     found, scores = np.array(units, np.int64), np.linspace(1, 0.5, len(units), dtype=np.float32)
-    report = RetrieverReport(lane=retriever, found=len(units))
+    report = RetrieverReport(retriever=retriever, found=len(units))
     return Ranking(retriever, found, scores, scores, reciprocal_ranks(len(units)), report)
 
 

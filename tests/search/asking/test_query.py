@@ -21,7 +21,7 @@ def test_one_call_takes_words_pictures_and_every_filter():
         count=5,
         offset=10,
         min_confidence=50.0,
-        lanes=["image", "image"],
+        retrievers=["image", "image"],
     )
     assert [(part.text or part.image, part.weight) for part in query.parts] == [
         *(("a dog", 1), ("cat", -0.5), ("a.jpg", 1), ("people", -0.5))
@@ -31,7 +31,7 @@ def test_one_call_takes_words_pictures_and_every_filter():
     )
     assert query.filter == asked and "2024-01-01" in as_text(asked)
     assert (query.count, query.offset, query.min_confidence) == (5, 10, 50)
-    assert query.lanes == ("image",)
+    assert query.retrievers == ("image",)
 
 
 def test_a_filter_or_what_is_unwanted_is_enough_to_ask_for():

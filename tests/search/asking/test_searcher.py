@@ -120,7 +120,7 @@ def test_a_picture_is_found_by_itself_first_and_a_unit_is_not_like_itself(pictur
     assert [hit.unit for hit in like.hits] == [hit.unit for hit in own.hits[1:]] + [
         like.hits[-1].unit
     ]
-    assert {lane.lane for lane in like.explain.lanes} == {"image"}
+    assert {one.retriever for one in like.explain.retrievers} == {"image"}
 
 
 def test_what_is_unwanted_goes_down(pictures):
@@ -139,24 +139,24 @@ def test_what_is_unwanted_goes_down(pictures):
 def test_chinese_words_find_their_text_first_by_keyword(store, embedder, query, row):
     units = add_texts(store, start(store, embedder), embedder, TEXTS)
     searcher = Searcher(store, embedder)
-    results = searcher.search(Query(parts=Query.of(query).parts, lanes=("keyword",)))
+    results = searcher.search(Query(parts=Query.of(query).parts, retrievers=("keyword",)))
     assert results.hits[0].unit == units[row]
     assert results.hits[0].confidence >= 90 or len(query) > 3
-    # Among all lanes, with vectors that mean nothing, it is still among the first.
+    # Among all retrievers, with vectors that mean nothing, it is still among the first.
     first = [hit.unit for hit in searcher.search(Query.of(query)).hits[:3]]
     assert units[row] in first
     searcher.close()
 
 
-@pytest.mark.parametrize("lanes", [("image", "text"), None], ids=["vectors", "all"])
-def test_texts_do_not_push_pictures_out(store, embedder, lanes):
+@pytest.mark.parametrize("retrievers", [("image", "text"), None], ids=["vectors", "all"])
+def test_texts_do_not_push_pictures_out(store, embedder, retrievers):
     space = start(store, embedder)
     query = embedder.embed_texts(["zebra lion"]).vectors[0]
     # All fit, and every picture is farther from the query than every text.
     pictures = query + 0.03 * made.unit_vectors(30, embedder.dim)
     made.add_photos(store, space, pictures / np.linalg.norm(pictures, axis=1, keepdims=True))
     add_texts(store, space, embedder, [f"zebra {n}" for n in range(30)])
-    asked = Query(parts=(Part(text="zebra lion"),), lanes=lanes, count=10)
+    asked = Query(parts=(Part(text="zebra lion"),), retrievers=retrievers, count=10)
     hits = Searcher(store, embedder).search(asked).hits
     assert [hit.kind for hit in hits].count("image") >= 4
 
@@ -259,8 +259,8 @@ def test_the_explain_view_tells_everything(pictures):
     searcher, _ = pictures
     explain = searcher.search(Query.of("a dog -cat")).explain
     assert [(part.shown, part.weight) for part in explain.parts] == [("a dog", 1), ("cat", -0.5)]
-    assert {lane.lane for lane in explain.lanes} == {"image"}  # there is no text
-    (image,) = (lane for lane in searcher.search(Query.of("a dog")).explain.lanes if lane.plan)
+    assert {one.retriever for one in explain.retrievers} == {"image"}  # there is no text
+    (image,) = (one for one in searcher.search(Query.of("a dog")).explain.retrievers if one.plan)
     assert image.plan.matching == 300
     assert image.comparison.against == "en" and 0 <= image.comparison.share <= 1
 

@@ -134,4 +134,4 @@ def test_a_text_that_holds_every_word_follows_what_was_taken_then(searcher):
     results = ask(searcher, "2021年")
     assert dated(results.hits) == [2021] * 30 + ["text"]
     assert results.hits[-1].text == "2021年的日记"
-    assert dated(ask(searcher, "2021年", lanes=("keyword",)).hits) == ["text"]
+    assert dated(ask(searcher, "2021年", retrievers=("keyword",)).hits) == ["text"]

@@ -109,6 +109,6 @@ def test_impossible_queries_are_refused_with_their_values():
     with pytest.raises(ConfigError, match="130"):
         Query(parts=(), min_confidence=130.0)
     with pytest.raises(ConfigError, match="leave them out"):
-        Query(parts=(), lanes=())
+        Query(parts=(), retrievers=())
     with pytest.raises(ConfigError, match="2 of text, image and unit"):
         Part(text="a", unit=1)

@@ -51,10 +51,10 @@ def test_a_caption_finds_its_picture_as_one_hit_of_two_lanes(store, embedder, ph
     searcher.close()
     assert len({hit.item for hit in hits}) == len(hits) == 6
     (hit,) = [hit for hit in hits if hit.path.endswith("0.jpg")]
-    assert {lane.lane: lane.rank for lane in hit.lanes}["text"] == 1
-    assert {lane.lane for lane in hit.lanes} == {"image", "text", "keyword"}
+    assert {one.retriever: one.rank for one in hit.retrievers}["text"] == 1
+    assert {one.retriever for one in hit.retrievers} == {"image", "text", "keyword"}
     (other,) = [hit for hit in hits if hit.path.endswith("2.jpg")]
-    assert {lane.lane for lane in other.lanes} == {"image"}
+    assert {one.retriever for one in other.retrievers} == {"image"}
 
 
 def test_a_changed_caption_has_its_new_vector_in_the_change_that_brings_the_words(

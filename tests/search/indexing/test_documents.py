@@ -109,6 +109,6 @@ def test_scanned_pages_and_text_in_pictures_are_read_by_ocr(store, embedder, tmp
     assert index(store, embedder, [folder], IndexOptions(workers=1, ocr=True)).ocr == 0
     with Collection(store, embedder) as collection:
         hit = collection.search("cream").hits[0]
-        assert hit.unit == sign.id and "keyword" in {one.lane for one in hit.lanes}
+        assert hit.unit == sign.id and "keyword" in {one.retriever for one in hit.retrievers}
     filtered = matching_passages(parse_filter("ocr=PP-OCRv6"), store.database)
     assert set(filtered.tolist()) == {scanned.id, sign.id}

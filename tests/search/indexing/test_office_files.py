@@ -39,7 +39,7 @@ def collection(files, tmp_path, model_folder):
 
 
 def hit_of(collection, words):
-    return collection.search(words, lanes=["keyword"]).hits[0]
+    return collection.search(words, retrievers=["keyword"]).hits[0]
 
 
 def test_a_table_is_found_with_its_sheet_and_cells_in_terminal_json_and_page(

@@ -70,7 +70,9 @@ def ask(capsys):
 def searched(ask, *more):
     """Paths of what is found, and how the pictures were searched."""
     results = ask("search", "a cat", "-n", "10", *more)
-    (plan,) = [one["plan"] for one in results["explain"]["lanes"] if one["lane"] == "image"]
+    (plan,) = [
+        one["plan"] for one in results["explain"]["retrievers"] if one["retriever"] == "image"
+    ]
     return [hit["path"] for hit in results["hits"]], plan, results["explain"]["notes"]
 
 
@@ -269,7 +271,7 @@ def test_a_server_that_was_chosen_is_asked_for_every_collection_of_this_user_alo
     def way():
         with Collection.open(tmp_path / "copy") as copy:
             results = copy.search("a cat", count=10)
-        return next(one.plan.path for one in results.explain.lanes if one.lane == "image")
+        return next(one.plan.path for one in results.explain.retrievers if one.retriever == "image")
 
     assert way() == "index"
     monkeypatch.setenv("SEESAY_HOME", str(tmp_path / "another user"))
@@ -355,7 +357,7 @@ def test_a_server_that_goes_away_and_comes_back_changes_no_answer(
             return [hit.unit for hit in results.hits], results.explain
 
         def plan(explain):
-            return next(one.plan for one in explain.lanes if one.lane == "image")
+            return next(one.plan for one in explain.retrievers if one.retriever == "image")
 
         exact, _ = search()
         collection.rebuild(spec)

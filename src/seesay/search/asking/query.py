@@ -70,7 +70,7 @@ class Query:
     offset: int = 0
     min_confidence: float | None = None
     """Leave out hits below this confidence (0-100)."""
-    lanes: tuple[RetrieverName, ...] | None = None
+    retrievers: tuple[RetrieverName, ...] | None = None
     """Search only by pictures ("image"), by the meaning of texts ("text") or by keywords; None for
     all of them."""
     rerank: str | None = None
@@ -98,13 +98,15 @@ class Query:
                     "50 表示只保留更可能正确的结果",
                 )
             )
-        if self.lanes is not None and (not self.lanes or set(self.lanes) - set(RETRIEVERS)):
+        if self.retrievers is not None and (
+            not self.retrievers or set(self.retrievers) - set(RETRIEVERS)
+        ):
             names = ", ".join(RETRIEVERS)
             raise ConfigError(
                 Text(
-                    f"the lanes are {self.lanes!r}; expected some of {names}; "
+                    f"the retrievers are {self.retrievers!r}; expected some of {names}; "
                     "leave them out to search all",
-                    f"lanes 为 {self.lanes!r}；应取自 {names}；不填则全部查找",
+                    f"retrievers 为 {self.retrievers!r}；应取自 {names}；不填则全部查找",
                 )
             )
         if not (self.parts or self.like or self.unlike or self.filter):
@@ -134,7 +136,7 @@ class Query:
         count: int = 20,
         offset: int = 0,
         min_confidence: float | None = None,
-        lanes: Sequence[RetrieverName] | None = None,
+        retrievers: Sequence[RetrieverName] | None = None,
         rerank: str | None = None,
         today: date | None = None,
     ) -> "Query":
@@ -165,7 +167,7 @@ class Query:
             count=count,
             offset=offset,
             min_confidence=min_confidence,
-            lanes=None if lanes is None else tuple(dict.fromkeys(lanes)),
+            retrievers=None if retrievers is None else tuple(dict.fromkeys(retrievers)),
             rerank=rerank,
             period=find_period(words, today or date.today()),
         )
@@ -175,13 +177,13 @@ class Query:
         collection."""
         wanted = tuple(_parts_like(self.like, store))
         unwanted = tuple(_parts_like(self.unlike, store, NEGATIVE_WEIGHT))
-        lanes = self.lanes
-        if wanted and lanes is None and not any(part.weight > 0 for part in self.parts):
+        retrievers = self.retrievers
+        if wanted and retrievers is None and not any(part.weight > 0 for part in self.parts):
             numbers = [part.unit for part in wanted if part.unit is not None]
             modalities = {passage.modality for passage in store.passages.get(numbers)}
             modalities |= {"image" for part in wanted if part.unit is None}
-            lanes = cast(tuple[RetrieverName, ...], tuple(sorted(modalities))) or None
-        return replace(self, parts=(*wanted, *self.parts, *unwanted), lanes=lanes)
+            retrievers = cast(tuple[RetrieverName, ...], tuple(sorted(modalities))) or None
+        return replace(self, parts=(*wanted, *self.parts, *unwanted), retrievers=retrievers)
 
 
 class QueryArguments(TypedDict, total=False):
@@ -199,7 +201,7 @@ class QueryArguments(TypedDict, total=False):
     count: int
     offset: int
     min_confidence: float | None
-    lanes: Sequence[RetrieverName] | None
+    retrievers: Sequence[RetrieverName] | None
     rerank: str | None
     today: date | None
 
@@ -266,7 +268,7 @@ class Scope:
         undated_text = All((Compare("unit.modality", "=", "text"), Not(Compare(DATE_KEY))))
         filter = _both(query.filter, AnyOf((period.as_filter(), undated_text)))
         parts = query.parts
-        if query.lanes != ("keyword",):
+        if query.retrievers != ("keyword",):
             parts = tuple(part for part in (_without(part, period) for part in parts) if part)
         return cls(parts, filter, taken_then, (_then(period),))
 

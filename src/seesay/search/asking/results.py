@@ -22,7 +22,7 @@ from seesay.text import Text
 class RetrieverRank:
     """Where one retriever ranked a hit."""
 
-    lane: RetrieverName
+    retriever: RetrieverName
     """For a picture, "text" and "keyword" refer to its captions."""
     rank: int
     """Starts at 1."""
@@ -48,7 +48,7 @@ class Hit:
     """The sum of weighted reciprocal ranks; orders likely hits."""
     confidence: float
     """0-100: how likely the hit matches the query, rather than just being the nearest."""
-    lanes: tuple[RetrieverRank, ...]
+    retrievers: tuple[RetrieverRank, ...]
     duplicates: tuple[str, ...] = ()
     """Paths of files with the same content, not listed as hits of their own."""
     metadata: Mapping[str, Value | tuple[Value, ...]] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Comparison:
 class RetrieverReport:
     """What one retriever did."""
 
-    lane: RetrieverName
+    retriever: RetrieverName
     """"text" may occur twice: for captions, and for text passages if these have a text embedder."""
     model: str | None = None
     """The model whose vectors were compared; None for keywords."""
@@ -109,7 +109,7 @@ class Explain:
     """How the hits were found."""
 
     parts: tuple[PartReport, ...]
-    lanes: tuple[RetrieverReport, ...]
+    retrievers: tuple[RetrieverReport, ...]
     notes: tuple[Text, ...]
     """Notes for the user, such as how a time was understood."""
     filter: str
@@ -190,8 +190,8 @@ def make_hits(store: Store, ranked: Ranked, page: slice) -> list[Hit]:
             text=units[number].text,
             score=float(ranked.scores[rows[number]]),
             confidence=float(ranked.confidences[rows[number]]),
-            lanes=tuple(
-                RetrieverRank(lane=name, rank=at[number] + 1, score=float(scores[at[number]]))
+            retrievers=tuple(
+                RetrieverRank(retriever=name, rank=at[number] + 1, score=float(scores[at[number]]))
                 for name, at, scores in places
                 if number in at
             ),

@@ -109,7 +109,7 @@ class VectorRetrievers:
         confidence[known] = _of_all(confidences, weights, vectors, np.isin(numbers, worded))[at]
         alone = len(parts) == 1 and weights[0] > 0 and len(numbers)
         report = RetrieverReport(
-            lane=modality,
+            retriever=modality,
             model=self.space.model,
             found=len(found.units),
             plan=found.plan,
@@ -202,7 +202,7 @@ def rank_by_keywords(
         units, scores = np.concatenate([units, some]), np.concatenate([scores, of_some])
         confidences = np.concatenate([confidences, np.zeros(len(some), np.float32)])
         points = np.concatenate([points, _SOME_WORDS * reciprocal_ranks(len(some))])
-    report = RetrieverReport(lane="keyword", found=len(units), expression=expression)
+    report = RetrieverReport(retriever="keyword", found=len(units), expression=expression)
     return Ranking("keyword", units, scores, confidences, points, report)
 
 

@@ -76,7 +76,7 @@ class Searcher:
             check_filter(query.filter, types)
         scope = Scope.of(query, types.keys(), self._store.database)
         parts = [self._embedder.embed(part, retrievers.space) for part in scope.parts]
-        if texts is not None and "text" in (query.lanes or RETRIEVERS):
+        if texts is not None and "text" in (query.retrievers or RETRIEVERS):
             texts = replace(texts, parts=texts.embedder.embed_for_texts(scope.parts, texts.space))
         page = slice(query.offset, query.offset + query.count)
         with self._store.database.snapshot():  # one snapshot of the collection
@@ -97,7 +97,7 @@ class Searcher:
             )
         explain = Explain(
             parts=tuple(part.report for part in parts),
-            lanes=tuple(one.report for one in rankings),
+            retrievers=tuple(one.report for one in rankings),
             notes=scope.notes + _notes(query, rankings),
             filter="" if scope.filter is None else as_text(scope.filter),
             threshold=THRESHOLD,
@@ -138,7 +138,7 @@ class Searcher:
         last: int,
     ) -> list[Ranking]:
         """Returns the rankings needed for hits up to `last`."""
-        names = query.lanes or RETRIEVERS
+        names = query.retrievers or RETRIEVERS
         depth = _DEPTH if last <= _SHALLOW else MOST_HITS
         keywords = None
         if "keyword" in names:

@@ -54,18 +54,18 @@ def build_mcp(
     warm_up: Callable[[], None] | None = None,
     assistant: "ServedAssistant | None" = None,
 ) -> MCPServer:
-    """The server with its tools; `most` is how many finds a search returns at most. With a
-    `service` the tools take their turn among its other requests, and are counted with them. Tools
-    that ask about pictures are there with an `assistant`, or that of the service."""
+    """Returns the server with its tools; a search returns at most `most` results. With a `service`,
+    the tools take their turn among its other requests and are counted with them. Tools that ask
+    about pictures need an `assistant`, or that of the service."""
     server = _Server(
         "seesay",
         title="seesay · 看图说话",
         version=__version__,
         instructions=(
-            "Finds the user's own pictures and notes by what they show, in Chinese and English. "
-            "Search first, then show or describe single finds by their unit; or ask, for an answer "
-            "that cites them. "
-            f"Collections: {', '.join(library.names)}; the first is used where none is named."
+            "Searches the user's own pictures, notes and documents by content, in Chinese and "
+            "English. Call search first, then show or describe with the unit of a result; or call "
+            "ask for an answer with citations. "
+            f"Collections: {', '.join(library.names)}; the first is the default."
         ),
         log_level="WARNING",
     )
@@ -74,8 +74,8 @@ def build_mcp(
     offered: list[tuple[Callable[..., Any], str, str]] = [
         (tools.search, "searches", "Search pictures and notes"),
         (tools.ask, "answers", "Ask notes and documents"),
-        (tools.show, "pictures", "Show a find"),
-        (tools.describe, "searches", "Describe a find"),
+        (tools.show, "pictures", "Show a result"),
+        (tools.describe, "searches", "Describe a result"),
         (tools.duplicates, "long", "List duplicates"),
     ]
     assistant = assistant or (None if service is None else service.assistant)
@@ -122,8 +122,8 @@ class _Server(MCPServer[Any]):
             return await super().call_tool(name, arguments, context)
         except UnexpectedToolError as error:
             raise UnexpectedToolError(
-                f"the server failed in {name}; expected an answer; ask otherwise, or look "
-                "into the server's log"
+                f"the server failed in {name}; expected an answer; try other arguments, or "
+                "look into the server's log"
             ) from error.__cause__
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):

@@ -1,5 +1,5 @@
 """Question -> evidence -> answer with citations -> verification.
 
-`answer.ask` does all of it; `conversation.Dialogue` asks follow-up questions; `computing`
-answers from tables.
+`answer.ask` does all of it; `conversation` completes follow-up questions; `computing` answers
+from tables.
 """

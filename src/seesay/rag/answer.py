@@ -8,7 +8,7 @@ There are three ways to answer. *quote*: the sentences that answer, without a la
 pictures are asked about with the built-in assistant. *assistant*: a vision-language model on this
 machine. *endpoint*: one behind an OpenAI-compatible API. A model gets the evidence as data and no
 tools; what it writes is verified like anything else. In any mode, a question that a table answers
-for sure is computed from its cells: see `computing`.
+with certainty is computed from its cells: see `computing`.
 """
 
 import re
@@ -114,7 +114,7 @@ def ask(  # noqa: PLR0913  # every choice about a question
 
     `mode` defaults to "endpoint" with an endpoint, "assistant" with an assistant, else "quote".
     `assistant` is an open one or the name of a model; `where` restricts the evidence (see
-    `make_filter`); `history` are earlier questions, for one that refers to them.
+    `make_filter`); `history` holds earlier questions, which this one may refer to.
 
     Raises ConfigError for a question without words and for choices that do not go together,
     CollectionError for a collection that is missing or empty, and what opening the model raises.
@@ -196,13 +196,15 @@ class _Answering:
         self.notes: list[Text] = []
 
     def understand(self, question: str, history: Sequence[str]) -> str:
-        """Returns the question with its subject: by a model that reads texts, or by rule."""
+        """Returns the question with what it leaves open filled in, by a model that reads texts or
+        by rule."""
         if history and self._config.mode != "quote" and not self._sees_only():
             return rewritten(self._open(), question, history)
         return self_contained(question, history)
 
     def computed(self, question: Question, evidence: Sequence[Evidence]) -> Computed | None:
-        """Returns the answer that a table in the evidence gives for sure, whatever the mode."""
+        """Returns the answer that can be computed from a table in the evidence with certainty, in
+        any mode; None if there is none."""
         try:
             value = computed(self._collection, question, evidence)
         except MissingExtraError as error:
@@ -213,7 +215,7 @@ class _Answering:
         return value
 
     def claims(self, question: Question, evidence: Sequence[Evidence]) -> Iterator[Claim]:
-        """Yields verified claims, supported and not."""
+        """Yields the claims with their verdicts, supported or not."""
         if not evidence:
             return
         pictures = [one for one in evidence if one.kind == "image"]
@@ -245,7 +247,8 @@ class _Answering:
             yield from verify(quote(one, evidence, rare), evidence, [RuleVerifier()])
 
     def _written(self, question: Question, evidence: Sequence[Evidence]) -> Iterator[Claim]:
-        """The claims that a model writes from the evidence, verified by rule and by the model."""
+        """Yields the claims that a model writes from the evidence, verified by rules and by the
+        model."""
         assistant = self._open()
         looked_at = {one: picture for one in evidence if (picture := self._look(one)) is not None}
         instruction = INSTRUCTION.in_language(question.language)
@@ -268,7 +271,7 @@ class _Answering:
             yield from verify([claim], evidence, verifiers)
 
     def _about_pictures(self, question: Question, pictures: Sequence[Evidence]) -> Iterator[Claim]:
-        """What an assistant says of each picture that fits the question."""
+        """Yields what an assistant says about each picture that fits the question."""
         fitting = [one for one in pictures if one.confidence >= THRESHOLD]
         if not fitting:
             self.notes.append(_NO_PICTURE)
@@ -293,7 +296,7 @@ class _Answering:
             yield from verify([claim], [one], [verifier])
 
     def _look(self, evidence: Evidence) -> ImageSource | None:
-        """Returns the picture of a passage; None for a text, which pages and moments may be, and
+        """Returns the picture of a passage; None for a text, even one on a page or in a video, and
         for a file that is gone."""
         if not evidence.is_picture:
             return None
@@ -347,7 +350,7 @@ def as_claim(question: Question, answer: Answer) -> str:
 
 
 def _structured(assistant: Assistant) -> Assistant:
-    """Returns the assistant asked for JSON of our schema, where it is at an endpoint."""
+    """Returns the assistant; one at an endpoint is set to answer with JSON of our schema."""
     from seesay.inference.remote import RemoteAssistant
 
     if not isinstance(assistant, RemoteAssistant):

@@ -19,7 +19,7 @@ Verdict = Literal["supported", "contradicted", "not found"]
 Mode = Literal["quote", "assistant", "endpoint"]
 MOST_CLAIMS = 12
 NEAREST = 3
-"""Passages shown where nothing is found."""
+"""Number of passages shown if nothing is found."""
 _LONGEST = 600  # characters of a claim
 _LINK = re.compile(r"!?\[([^\]]*)\]\(\s*[^)]*\)|<[^<>]*>")
 _ADDRESS = re.compile(r"(?:\b[a-z][a-z0-9+.-]*://|\bwww\.|\b(?:data|javascript|mailto):)\S*", re.I)
@@ -66,7 +66,7 @@ class Claim:
     """Numbers of the evidence it rests on."""
     verdict: Verdict = "not found"
     quotes: tuple[Quote, ...] = ()
-    """Where the evidence says so; none for a picture and for a value computed from a table."""
+    """The places that support it; none for a picture or a value computed from a table."""
     reason: Text | None = None
     """Why it is not supported."""
 
@@ -83,7 +83,7 @@ class CitedAnswer:
     claims: tuple[Claim, ...]
     """Only supported ones."""
     evidence: tuple[Evidence, ...]
-    """All that the answer could rest on; if nothing is found, the nearest passages."""
+    """All the evidence there was; if nothing is found, the nearest passages."""
     dropped: tuple[Claim, ...] = ()
     """Claims of a model that the evidence does not support."""
     mode: Mode
@@ -166,8 +166,8 @@ def as_data(evidence: Iterable[Evidence]) -> str:
 
 
 def read_claims(answer: str, evidence: Sequence[Evidence]) -> list[Claim]:
-    """Returns the claims of a model's answer: JSON, or lines such as "It opened in 1987. [2]".
-    Leaves out claims without evidence that exists, markup, and addresses."""
+    """Returns the claims of a model's answer, which is JSON or lines such as "It opened in 1987.
+    [2]". Leaves out claims that cite no existing evidence, and removes markup and addresses."""
     known = {one.id for one in evidence}
     pairs = _from_json(answer)
     if pairs is None:

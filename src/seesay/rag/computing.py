@@ -1,8 +1,8 @@
 """Answers computed from the tables in the evidence: question -> plan -> value, with its cells.
 
-No model is asked: `plan_of` makes a plan only of a question of which it understands every word, and
-the plan is executed exactly. The cells that count become evidence of their own, so that they are
-cited like any passage.
+No model is involved: `plan_of` makes a plan only if it understands every word of the question, and
+the plan is executed exactly. The cells used become evidence of their own and are cited like any
+passage.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,8 +51,8 @@ class Computed:
 def computed(
     collection: Collection, question: Question, evidence: Sequence[Evidence]
 ) -> Computed | None:
-    """Returns the answer to a question by one of the tables in the evidence; None if no plan
-    answers it for sure. Raises MissingExtraError without duckdb."""
+    """Returns the answer computed from one of the tables in the evidence; None if no plan is
+    certain. Raises MissingExtraError without duckdb."""
     shown = {one.unit: one for one in evidence if one.kind == "table"}
     found = collection.store.cells.of_passages(shown)
     tables = dict(found.values())

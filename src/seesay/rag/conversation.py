@@ -5,8 +5,8 @@
     self_contained("那波尔图呢？", ["里斯本有多少人上班？"])
     "波尔图有多少人上班？"
 
-By rule: a pronoun stands for the subject of the question before, and a question without a verb
-("And in Porto?") repeats that question about something else. A model may rewrite it instead.
+By rules: a pronoun stands for the subject of the previous question, and a question without a verb
+("And in Porto?") asks the previous one about something else. A model may rewrite it instead.
 """
 
 import re
@@ -49,7 +49,7 @@ _LONGEST = 300  # characters of a rewritten question
 
 
 def self_contained(question: str, history: Sequence[str]) -> str:
-    """Returns the question with what it leaves open taken from the question before."""
+    """Returns the question with what it leaves open taken from the previous question."""
     before = history[-1] if history else ""
     if not before:
         return question
@@ -79,13 +79,13 @@ def self_contained(question: str, history: Sequence[str]) -> str:
 
 
 def names_something(question: str) -> bool:
-    """Whether a question has a name of its own, to which its pronoun may refer."""
+    """Whether a question contains a name that its pronoun may refer to."""
     pronoun = _PRONOUN_EN.search(question)
     return pronoun is not None and any(span[1] <= pronoun.start() for _, span in names(question))
 
 
 def rewritten(assistant: Assistant, question: str, history: Sequence[str]) -> str:
-    """Returns the question as a model makes it self-contained; by rule if it writes no question."""
+    """Returns the question as a model completes it, or as the rules do if it writes no question."""
     if not history:
         return question
     asked = _REWRITE.format(history="\n".join(history[-4:]), question=question)

@@ -1,8 +1,8 @@
 """Finds the evidence for a question: passages of a collection, numbered for citing.
 
-The question is searched for without its question words, as a whole and in its parts, by each
-retriever of the collection apart. The rankings are fused by reciprocal ranks, copies are folded,
-and neighbouring passages of a file are joined.
+Each retriever of the collection searches for the question without its question words, as a whole
+and in parts. The rankings are fused by reciprocal ranks, copies are folded, and neighbouring
+passages of a file are joined.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,7 +53,7 @@ class Evidence:
     """A passage that an answer may cite."""
 
     id: int
-    """Number for citing, from 1."""
+    """The number by which it is cited, from 1."""
     unit: int
     """Number of the passage in the collection."""
     path: str
@@ -77,7 +77,7 @@ class Rarity:
     """How rare each word of a question is in a collection."""
 
     weights: dict[str, float] = field(default_factory=dict)
-    """By stem: the logarithm of the number of passages for each passage that has the word."""
+    """By stem: the logarithm of all passages divided by those that have the word."""
 
     def of(self, stem: str) -> float:
         return self.weights.get(stem, 1.0)
@@ -129,7 +129,7 @@ def rarity(collection: Collection, questions: Iterable[Question]) -> Rarity:
 def _rankings(
     collection: Collection, question: Question, filter: Filter | None
 ) -> Iterable[Sequence[Hit]]:
-    """Yields the hits of each retriever. Keywords are searched for in all their forms."""
+    """Yields the hits of each retriever; keywords are looked up in all their forms."""
     if not question.words:
         return
     forms = " ".join(form for word in question.words for form in spellings_of(word))
@@ -147,9 +147,9 @@ def _rankings(
 def _by_words(
     question: Question, hits: Mapping[int, Hit], rare: Rarity
 ) -> Iterator[tuple[int, int]]:
-    """Yields the ranks of passages by the words of the question they hold, rare ones counting more.
-    A long list of passages that are a little like the question outvotes the one that has all of its
-    words in a single ranking; equal passages have the same rank."""
+    """Yields the ranks of passages by how many words of the question they contain, weighted by
+    rarity; equal passages share a rank. Without this ranking, many passages that are a little like
+    the question would outvote the one that contains all of its words."""
     weights = {
         unit: round(sum(map(rare.of, words_in(hit.text or "", question.wanted))), 6)
         for unit, hit in hits.items()
@@ -207,8 +207,8 @@ def _place_in_visible(hit: Hit) -> Place:
 
 
 def _joined(hits: Sequence[Hit]) -> list[Hit]:
-    """Joins texts of a file that follow each other, on the same page, into the better of them: an
-    answer may stand where one ends and the other begins."""
+    """Joins consecutive texts on the same page of a file into the better-ranked one, since an
+    answer may span two passages."""
     joined: list[Hit] = []
     for hit in hits:
         for at, other in enumerate(joined):

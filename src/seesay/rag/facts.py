@@ -189,7 +189,7 @@ def is_number(word: str) -> bool:
 
 
 def unsupported_fact(claim: str, evidence: str) -> Literal["number", "date", "name"] | None:
-    """Returns what kind of fact the claim has that the evidence lacks; None if it has them all."""
+    """Returns the kind of fact in the claim that the evidence lacks; None if it lacks none."""
     known = quantities(evidence)
     for one in quantities(claim):
         if not any(one.agrees(other) for other in known):

@@ -120,7 +120,7 @@ def _filter_of(fields: dict[str, Any]) -> PlanFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRow:
-    """One value of an answer, with what it belongs to."""
+    """One value of an answer, with the row or group it belongs to."""
 
     label: str | None
     value: Cell
@@ -347,7 +347,7 @@ class _Query:
 
 
 def _ordered(plan: Plan) -> str:
-    """Returns SQL for the order and the limit; what equals the last one stays."""
+    """Returns SQL for the order and the limit; ties with the last row stay."""
     if plan.order is None:
         return "ORDER BY n"
     way = "DESC" if plan.order == "descending" else "ASC"
@@ -386,7 +386,7 @@ def _label(value: Cell) -> str | None:
 
 
 def _ranges(data: TableData, rows: Iterable[int], column: int | None) -> list[str]:
-    """Returns the ranges that these rows of a column take; of all columns if it is None."""
+    """Returns the cell ranges of these rows in a column, or in all columns if it is None."""
     left = data.left if column is None else data.left + column
     right = data.left + len(data.columns) - 1 if column is None else left
     spans: list[list[int]] = []

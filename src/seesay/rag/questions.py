@@ -18,7 +18,7 @@ from seesay.search.catalog.keywords import cuts_words, segment
 from seesay.text import HAN, Language, detect_language
 
 MOST_WORDS = 40
-"""Words of a question that are looked for; a longer one is a text."""
+"""Most words of a question that are looked for."""
 Expects = Literal[
     "who", "when", "where", "count", "amount", "part", "length", "weight", "time", "degree",
     "money", "colour", "yes/no", "definition", "any",
@@ -102,7 +102,7 @@ class Question:
     about_pictures: bool
     """Whether it asks for what pictures show."""
     parts: tuple[str, ...] = ()
-    """Its questions, if it asks several."""
+    """The single questions, if it asks several."""
     counted: tuple[str, ...] = ()
     """Stems of the thing to count, of "how many X"."""
 
@@ -148,7 +148,7 @@ class Question:
 
 
 def content_words(text: str) -> tuple[str, ...]:
-    """Returns the words of a question that an answer should share, each once."""
+    """Returns the words that a question and its answer should share, each once."""
     asking = _ASKING | EMPTY_WORDS
     cut = [word for word in tokens(text) if word not in asking and not _HOW_MANY.match(word)]
     words = _with_names(cut, fold(text)) if HAN.search(text) else cut

@@ -1,8 +1,8 @@
 """Answers with the sentences of the evidence that answer, without a language model.
 
-Each sentence is judged by the words it shares with the question, rare words counting more; by
-whether it holds what the question asks for, such as a date; and by the words around it. A logistic
-model of these decides: below the threshold nothing is given.
+Each sentence is scored by the words it shares with the question, weighted by rarity, by whether it
+has what the question asks for, such as a date, and by the words around it. A logistic model
+combines these; sentences below its threshold are not quoted.
 """
 
 import math
@@ -30,7 +30,7 @@ FEATURES = ("bias", "coverage", "around", "missing", "names", "fits", "both", "r
 WEIGHTS = (-6.4, 3.6, -0.6, -4.4, 0.4, 0.6, 5.8, 0.5)
 THRESHOLD = 0.35
 MOST = 3
-"""Sentences of one answer."""
+"""Most sentences of an answer."""
 _CLOSE = 0.5  # how far below the best in log-odds another sentence may be to be given too
 _UNITS = {
     "length": {"m"},
@@ -114,7 +114,7 @@ def quote(question: Question, evidence: Sequence[Evidence], rarity: Rarity) -> l
 
 
 def candidates(question: Question, evidence: Sequence[Evidence], rarity: Rarity) -> list[Sentence]:
-    """Returns the statements of the evidence that may answer, judged, best first."""
+    """Returns the statements in the evidence that may answer, with their features, best first."""
     wanted = question.wanted
     total = sum(map(rarity.of, wanted)) or 1.0
     named = wanted & stems(word for name, _ in names(question.text) for word in tokens(name))
@@ -155,8 +155,8 @@ def _with_surroundings(
 
 
 def fit(question: Question, sentence: str) -> float:
-    """Returns how far a sentence holds what the question asks for, from 0 to 1. What stands in the
-    question itself is no answer."""
+    """Returns how well a sentence has what the question asks for, from 0 to 1. What the question
+    itself already says is no answer."""
     expects = question.expects
     if expects == "when":
         return _dated(question, sentence)
@@ -203,7 +203,7 @@ def _person(question: Question, sentence: str) -> float:
 
 
 def _counts(question: Question, sentence: str) -> float:
-    """Whether a number stands beside the thing to count: best right before it."""
+    """Returns how close a number stands to the thing to count; right before it is best."""
     known = quantities(question.text)
     best = 0.0
     for one in quantities(sentence):
@@ -220,6 +220,6 @@ def _counts(question: Question, sentence: str) -> float:
 
 
 def _surname(sentence: str, question: str) -> bool:
-    """Whether a word begins with a frequent surname and is as long as a name."""
+    """Whether a word begins with a common surname and has the length of a name."""
     words = (word for word in tokens(sentence) if word not in question)
     return any(2 <= len(word) <= 3 and word[0] in _SURNAMES for word in words)

@@ -1,4 +1,4 @@
-"""Questions in Chinese and English -> a plan for one of several tables, by rules.
+"""Turns questions in Chinese and English into a plan for one of several tables, by rules.
 
 A question becomes a plan only if every word of it is accounted for: as a column, a value in a cell,
 a period, a comparison, what to compute, or grammar. Anything left may be a restriction that the

@@ -1,9 +1,9 @@
 """Checks claims against their evidence, in a step that does not see the question.
 
-First the facts, exactly: each number, date and name of the claim must be in one place of the
-evidence. Then the words: most of them must be there, without a negation or an opposite that the
-other side lacks. That place is the quote. A further verifier, such as a model's yes or no, can only
-refuse what these rules let through: a document cannot talk the rules into anything.
+First come the facts: one place in the evidence must contain every number, date and name of the
+claim. Then the words: most of them must be there too, and neither side may have a negation or an
+opposite that the other lacks. That place becomes the quote. A further verifier, such as a model's
+yes or no, can only reject what these rules accept: no document can talk the rules into anything.
 """
 
 import re
@@ -25,7 +25,7 @@ from seesay.rag.sentences import Span, stating_sentences
 from seesay.text import Text, detect_language
 
 COVERAGE = 0.75
-"""Share of a claim's words that its quote must have; not measured."""
+"""Share of a claim's words that its quote must contain; chosen, not measured."""
 _WINDOW = 2  # sentences in a row that may bear a claim together
 _NEGATIONS = re.compile(
     r"\b(not|no|never|none|nobody|nothing|neither|nor|without|cannot)\b|n['\u2019]t\b|"
@@ -50,7 +50,7 @@ Look = Callable[[Evidence], ImageSource | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What a verifier makes of a claim."""
+    """A verifier's verdict on a claim."""
 
     verdict: Verdict
     quotes: tuple[Quote, ...] = ()
@@ -226,7 +226,7 @@ def _windows(text: str) -> Iterator[Span]:
 
 
 def _conflict(claim: str, window: str) -> Judgement | None:
-    """Returns why the facts or the sense of a claim differ from a place that has its words."""
+    """Returns how the facts or the sense of a claim differ from a place that shares its words."""
     missing = unsupported_fact(claim, window)
     if missing is not None:
         kinds = {

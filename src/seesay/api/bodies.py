@@ -238,6 +238,8 @@ class IndexBody(BaseModel):
     paths: list[FolderPath] = Field(default=[], max_length=MAX_PATHS)
     """Full paths of files and folders on the server. Default: the folders already indexed. They
     must lie in one of these, or in a folder that the server was started with."""
+    archives: bool = False
+    """Also read the pictures and documents in ZIP and TAR archives."""
 
 
 class RemoveBody(BaseModel):

@@ -89,7 +89,7 @@ class Jobs:
         self._jobs: dict[tuple[str, Kind], _Job] = {}
         self._latest: dict[str, _Job] = {}
 
-    def index(self, name: str, paths: list[str]) -> Status:
+    def index(self, name: str, paths: list[str], *, archives: bool = False) -> Status:
         """Update the indexed folders, or index `paths`. Raises RefusedError for one
         outside of the folders that may be indexed and where a job runs already, CollectionError
         where the collection may only be read, ConfigError where it knows no folder."""
@@ -100,7 +100,7 @@ class Jobs:
             _require_inside(path, inside)
         if not paths:
             collection.known_roots()
-        options = IndexOptions(workers=_workers(), inside=inside)
+        options = IndexOptions(workers=_workers(), inside=inside, archives=archives)
 
         def work(job: _Job) -> IndexReport:
             return collection.index(

@@ -64,6 +64,16 @@ Urls = Annotated[
         ),
     ),
 ]
+Archives = Annotated[
+    bool,
+    typer.Option(
+        "--archives",
+        help=say(
+            "Also read the pictures and documents in ZIP and TAR archives, without unpacking them.",
+            "也读取 ZIP 和 TAR 压缩包里的图片和文档，无需解压。",
+        ),
+    ),
+]
 KeepMissing = Annotated[
     bool,
     typer.Option(
@@ -129,6 +139,7 @@ def index(
     recursive: Recursive = True,
     workers: Workers = None,
     urls: Urls = False,
+    archives: Archives = False,
     keep_missing: KeepMissing = False,
     prune: Prune = False,
     detect: Detect = None,
@@ -152,6 +163,7 @@ def index(
         recursive=recursive,
         workers=workers,
         urls=urls,
+        archives=archives,
         delete_missing=not keep_missing,
         prune=prune,
         detect=detect,
@@ -408,6 +420,7 @@ def watch(
     paths: Watched = None,
     collection: Collection = None,
     device: Device = None,
+    archives: Archives = False,
     detect: Detect = None,
     ocr: Ocr = False,
     max_pages: MaxPages = None,
@@ -422,7 +435,7 @@ def watch(
     from seesay.search.plain import to_plain
 
     limits = read_limits(max_pixels, max_file_size, seconds, max_pages)
-    options = IndexOptions(detect=detect, ocr=ocr, limits=limits)
+    options = IndexOptions(archives=archives, detect=detect, ocr=ocr, limits=limits)
     with started(collection, paths or [], device=device) as here:
         warn(say("watching; Ctrl-C ends it", "正在留意变化；按 Ctrl-C 结束"))
         here.watch(

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Unpack
 
+from seesay.data.archives import archive_of
 from seesay.data.images import several
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import Embedder, load
@@ -143,7 +144,11 @@ class Collection:
         self.store.require_writable()  # fail before loading a model
         models = self._models()
         report = index(self.store, models, roots, options, on_progress=on_progress, stop=stop)
-        gone = (r for r in map(absolute, roots) if "://" not in r and not os.path.lexists(r))
+        gone = (
+            root
+            for root in map(absolute, roots)
+            if not ("://" in root or os.path.lexists(root) or archive_of(root))
+        )
         missing = dict.fromkeys((*report.missing_roots, *gone))
         return replace(report, missing_roots=tuple(missing))
 

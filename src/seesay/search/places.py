@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from seesay.data.archives import archive_of
 from seesay.errors import CollectionError, ConfigError
 from seesay.search.catalog.store import FILE
 from seesay.text import Text
@@ -69,7 +70,7 @@ def is_there(name_or_path: str | Path | None = None) -> bool:
 def check_paths(paths: Sequence[str]) -> None:
     """Raises CollectionError if none of the paths exists, before a collection is created for
     nothing."""
-    if not any("://" in path or os.path.lexists(path) for path in paths):
+    if not any("://" in path or os.path.lexists(path) or archive_of(path) for path in paths):
         names = ", ".join(paths)
         raise CollectionError(
             Text(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from seesay.data.archives import archive_of
 from seesay.data.files import open_file
 from seesay.data.images import open_image
 from seesay.data.squares import ImageTransformConfig
@@ -25,6 +26,7 @@ from seesay.search.catalog.drafts import Place
 from seesay.search.catalog.files import File
 from seesay.search.catalog.store import Store
 from seesay.search.indexing.read import ReadingProcesses, reading_processes
+from seesay.search.indexing.walk import is_as_stored
 from seesay.search.reading.files import ReadLimits, RefusedError, read_beginning, read_file
 from seesay.search.reading.messages import ListedFile, ReadSettings
 from seesay.search.reading.registry import shows
@@ -197,9 +199,13 @@ def video_of(store: Store, passage: int) -> Path:
 def _content(file: File) -> bytes:
     """Returns the bytes of a file, verified to be those that were indexed."""
     try:
+        if archive_of(file.path) and not is_as_stored(file):
+            raise _changed(file)  # nobody has looked into this archive yet
         content = read_file(file.path, file.size)  # a larger one is another, and may be huge
     except RefusedError as error:
         raise (_changed(file) if error.stage == "size" else _unreadable(file, error)) from error
+    except OSError as error:
+        raise _unreadable(file, error) from error
     if content.content_hash != file.content_hash:
         raise _changed(file)
     return content.data

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from seesay.data.archives import archive_of
 from seesay.text import Text, to_unicode
 
 
@@ -77,7 +78,9 @@ def both(text: Text) -> str:
 
 
 def file_link(path: str) -> str:
-    """Where a click on a file leads; nothing for what is no file."""
+    """Where a click on a file leads: of one in an archive, to the archive; nothing for what is no
+    file."""
+    path = (archive_of(path) or (path, ""))[0]
     return Path(path).as_uri() if Path(path).is_absolute() else ""
 
 

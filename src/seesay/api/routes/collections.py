@@ -103,10 +103,10 @@ def _add_indexing(router: APIRouter, service: Service) -> None:
         collection has already, and those that the server was started with (`--allow-folder`), may
         be named; a link that leads out of them is not followed, and no address is fetched."""
         service.writable(request, name)
-        return await service.long(begun, name, [] if body is None else body.paths)
+        return await service.long(begun, name, body or IndexBody())
 
-    def begun(name: str, paths: list[str]) -> Response:
-        return answer(service.jobs.index(name, paths), 202)
+    def begun(name: str, body: IndexBody) -> Response:
+        return answer(service.jobs.index(name, body.paths, archives=body.archives), 202)
 
     @router.get(
         "/v1/collections/{name}/index",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from seesay.data.archives import archive_of
 from seesay.data.decoding import open_header
 from seesay.data.files import open_file
 from seesay.errors import ConfigError
@@ -218,14 +219,14 @@ def _near(store: Store, thumbnail: ThumbnailOf, threshold: float) -> Near:
 def _files(store: Store, items: Sequence[File]) -> tuple[list[CopyFile], int]:
     """Returns the files that are unchanged since indexing, each once, and the number of the others.
 
-    Leaves out tables, whose paths are relative to their own folder, and addresses; a link is only
-    another name."""
+    Leaves out tables, whose paths are relative to their own folder, addresses, and files in
+    archives, which cannot be deleted alone; a link is only another name."""
     files: dict[int, list[CopyFile]] = {}
     links: dict[int, list[str]] = {}
     changed = 0
     for file in copy_files(store, [item for item in items if item.media_type != "table"]):
         path = file.item.path
-        if "://" in path:
+        if "://" in path or archive_of(path):
             continue
         is_link = os.path.islink(path)
         facts = _unchanged(file.item, follow=is_link)

@@ -143,6 +143,11 @@ class Files:
         sql = f"{_SELECT} content_hash IN {ANY_OF} ORDER BY id"
         return _read(self._database.rows(sql, (as_list(hashes),)))
 
+    def paths_of(self, media_type: str) -> list[str]:
+        """Returns the paths of the files of a media type."""
+        rows = self._database.rows("SELECT path FROM items WHERE kind = ?", (media_type,))
+        return [text_to_path(path) for (path,) in rows]
+
     def repeated_contents(self) -> list[str]:
         """Returns the contents that several files share."""
         rows = self._database.rows(
@@ -276,7 +281,12 @@ class Quarantine:
 
     def retry(self) -> int:
         """Let the next run read all bad files again; returns their number. Those of which a part
-        was used stay, as if they had been changed since."""
+        was used stay, as if they had been changed since. Archives are looked into again, since
+        bad files may be in them."""
+        seq = self._database.change.seq
+        self._database.run(
+            "UPDATE items SET status = 'pending', seq = ? WHERE kind = 'archive'", (seq,)
+        )
         told = self._database.run("UPDATE quarantine SET mtime_ns = -1 WHERE stage = 'part'")
         return told + self._database.run("DELETE FROM quarantine WHERE stage != 'part'")
 

@@ -5,11 +5,13 @@ annotations from tables, `check_files` the files themselves. `repair` fixes what
 """
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from operator import index
 
 import numpy as np
 
+from seesay.data.archives import archive_of
 from seesay.data.files import open_file
 from seesay.data.squares import ImageTransformConfig
 from seesay.errors import CollectionBusyError, CollectionDamagedError
@@ -32,7 +34,7 @@ from seesay.search.indexing.objects import BOX_KEY
 from seesay.search.indexing.read import reading_processes
 from seesay.search.indexing.tables import rows_by_path
 from seesay.search.indexing.walk import is_as_stored
-from seesay.search.reading.files import ReadLimits, reason_of
+from seesay.search.reading.files import ReadLimits, RefusedError, hash_file, reason_of
 from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
 from seesay.text import Text
 
@@ -365,6 +367,8 @@ def check_files(store: Store) -> list[Finding]:
         try:
             if is_as_stored(file) and _content_hash(file.path) != file.content_hash:
                 changed.append(file.path)
+        except RefusedError as error:
+            unreadable.append((file.path, error.text))
         except OSError as error:
             unreadable.append((file.path, reason_of(error)))
     return list(_findings(changed, unreadable))
@@ -379,6 +383,8 @@ def _findings(changed: list[str], unreadable: list[tuple[str, Text]]) -> Iterato
 
 
 def _content_hash(path: str) -> str:
+    if archive_of(path):
+        return hash_file(path, sys.maxsize).content_hash
     digest = hashlib.sha256()
     with open_file(path) as stream:
         while block := stream.read(_BLOCK):

@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from socket import gethostname
 from threading import Event, Thread
 
+from seesay.data.archives import archive_of, is_archive
 from seesay.errors import CollectionError
 from seesay.inference.detector import Detector, load_detector
 from seesay.inference.embedder import Embedder
@@ -17,6 +18,7 @@ from seesay.search.catalog.database import path_to_text
 from seesay.search.catalog.files import File, Quarantined
 from seesay.search.catalog.store import RunStatus, Store
 from seesay.search.catalog.vectors import EmbeddingSpace
+from seesay.search.indexing.archives import Archives, members_of, reads_archive
 from seesay.search.indexing.captions import describe
 from seesay.search.indexing.commit import Writer
 from seesay.search.indexing.embed import IndexingModels, embed_files
@@ -33,7 +35,7 @@ from seesay.search.indexing.options import (
 from seesay.search.indexing.read import ReadingProcesses, reading_processes, stopped_by_ctrl_c
 from seesay.search.indexing.remove import admission, remember_roots, remove_aliases, remove_gone
 from seesay.search.indexing.tables import Tables
-from seesay.search.indexing.walk import SCHEMES, Walk, absolute, count_files
+from seesay.search.indexing.walk import SCHEMES, Walk, absolute, count_files, is_below
 from seesay.search.reading.files import ReadLimits
 from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
 from seesay.search.reading.ocr import require_ocr
@@ -45,6 +47,7 @@ _COUNTS = (
     *("links", "images", "texts", "reused", "partial", "detected", "ocr"),
 )
 _AT_ONCE = 256  # files that are looked up together
+_ARCHIVES_AT_ONCE = 16  # archives whose files are read together
 _LIMITED = ("size", "time", "memory", "part")  # stages at which larger limits may help
 _MACHINE = ("read", "codec")  # stages at which a retry may help an unchanged file
 
@@ -123,6 +126,8 @@ class _Run:
     """Number of files; None while they are being counted."""
     tables: list[ListedFile] = field(default_factory=list)
     """Tables that are new or have changed."""
+    archives: list[ListedFile] = field(default_factory=list)
+    """The same of archives."""
     walk: Walk | None = None
     """The finished walk through the folders, whose files are already counted."""
     named: set[str] = field(default_factory=set)
@@ -161,9 +166,14 @@ class _Run:
 
     def _work(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Do the work; returns the missing roots, and the empty roots that had files before."""
-        walk = Walk(roots=self.places, recursive=self.options.recursive)
+        walk = Walk(
+            roots=self.places,
+            recursive=self.options.recursive,
+            reads_archive=reads_archive(self.store, self.options.archives),
+        )
         Thread(target=self._count, daemon=True).start()
         self._take_in(walk.files())
+        self._take_in_archives(walk)
         self.walk = walk
         if walk.aliases and not self.stopping.is_set():
             remove_aliases(self.store, walk.aliases, self.state)
@@ -195,6 +205,18 @@ class _Run:
                 tell=self._tell_of,
             )
         return kept
+
+    def _take_in_archives(self, walk: Walk) -> None:
+        """Index the files in archives that are new or have changed."""
+        archives, due = Archives(self.store, self.processes, self.state), iter(self.archives)
+        while not self.stopping.is_set() and (some := list(islice(due, _ARCHIVES_AT_ONCE))):
+            found = list(archives.read(some))
+            self._take_in(chain.from_iterable(map(members_of, found)))
+            if self.stopping.is_set():
+                return
+            for archive in found:
+                walk.left_out.update(archive.left_out)
+                archives.commit(archive)
 
     def _take_in_tables(self) -> None:
         """Index the pictures that tables name, then store the rows. Tables that name none are
@@ -230,7 +252,8 @@ class _Run:
         self._tell()
 
     def _changed(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
-        """Yield the files that must be read; set tables aside."""
+        """Yield the files that must be read; set tables and archives aside."""
+        aside = {"table": self.tables, "archive": self.archives}
         admitted = admission(self.store, self.options.inside)
         files = (file for file in files if admitted(file.path))
         while not self.stopping.is_set() and (some := list(islice(files, _AT_ONCE))):
@@ -243,14 +266,26 @@ class _Run:
                 if self.walk is not None and _was_counted(self.walk, file, item or failure):
                     continue
                 again = failure is not None and _may_gain(file, failure, self.options)
+                again = again or self._looks_again(file)
                 if item is not None and _is_unchanged(file, item) and not again:
-                    self.state.counts["unchanged"] += 1
+                    self.state.counts["unchanged"] += self._files_in(file)
                 elif failure is not None and _is_left_alone(file, failure, self.options):
                     self.state.counts["skipped"] += 1
-                elif file.expected == "table" and file.problem is None:
-                    self.tables.append(file)
+                elif file.expected in aside and not (file.problem or archive_of(file.path)):
+                    aside[file.expected].append(file)
                 else:
                     yield file
+
+    def _looks_again(self, file: ListedFile) -> bool:
+        """Whether an unchanged archive is read again: files in it were removed from the collection
+        and are named again, or failed and may be read now."""
+        is_named = any(is_below(place, file.path) for place in self.places)
+        may_gain = self.options.retry_failed or self.options.limits != ReadLimits()
+        return file.expected == "archive" and (is_named or may_gain)
+
+    def _files_in(self, file: ListedFile) -> int:
+        """Returns the number of files that an unchanged file stands for."""
+        return sum(1 for _ in self.store.files.under(file.path)) if is_archive(file.path) else 1
 
     def _once(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
         """Yield each picture once, even if several tables name it."""

@@ -28,6 +28,9 @@ class IndexOptions:
     prune: bool = False
     """Remove missing files even if a whole given folder is gone or empty, as with an unmounted
     disk."""
+    archives: bool = False
+    """Also read the pictures and documents in ZIP and TAR archives; those read before are kept up
+    to date in any case."""
     inside: tuple[str, ...] | None = None
     """Read nothing outside these folders, wherever links and tables point; None: no limit."""
     retry_failed: bool = False

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
+from seesay.data.archives import is_archive
 from seesay.search.catalog.files import File
 from seesay.search.catalog.store import Store
 from seesay.search.indexing.options import IndexOptions, RunState
@@ -77,7 +78,7 @@ def remove(store: Store, paths: Iterable[str]) -> int:
         items = _items(store, path)
         while some := list(islice(items, _AT_ONCE)):
             with store.writing("remove"):
-                removed += _remove_items(store, some)
+                removed += remove_items(store, some)
     return removed
 
 
@@ -102,7 +103,7 @@ def remove_gone(
         while some := list(islice(gone, _AT_ONCE)):
             with store.writing("remove", run=run.number):
                 still = [item for item in store.files.get(some) if is_absent(item.path)]
-                run.counts["removed"] += _remove_items(store, still)
+                run.counts["removed"] += remove_items(store, still)
     if bad := store.quarantine.all():
         roots = [root for root in walk.counts if root not in kept]
         _forget_failures(store, [one.path for one in bad], roots, run)
@@ -119,6 +120,7 @@ def remove_aliases(store: Store, aliases: Mapping[str, str], run: RunState) -> N
     while some := dict(islice(names, _AT_ONCE)):
         known = store.files.by_path([*some, *some.values()])
         numbers = [known[a].id for a, name in some.items() if a in known and name in known]
+        numbers += [one.id for a in some if is_archive(a) for one in store.files.under(a)]
         if numbers:
             with store.writing("remove", run=run.number):
                 store.annotations.hand_over(numbers)
@@ -132,7 +134,7 @@ def forget_unnamed(store: Store, paths: Iterable[str]) -> None:
     store.quarantine.release({*bad} - store.annotations.named(bad))
 
 
-def _remove_items(store: Store, items: Sequence[File]) -> int:
+def remove_items(store: Store, items: Sequence[File]) -> int:
     """Remove items; annotations of a picture move to a copy that stays."""
     named = [
         p for one in items if one.media_type == "table" for p in store.annotations.absent(one.id)

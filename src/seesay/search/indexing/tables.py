@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from seesay.data.archives import archive_of
 from seesay.data.spelling import as_on_disk
 from seesay.search.catalog.annotations import Annotation
 from seesay.search.catalog.files import FileDraft, Quarantined
@@ -45,7 +46,7 @@ class Tables:
         for table in self._store.annotations.tables():
             if table.path not in self._changed and any(is_below(table.path, p) for p in places):
                 for path in self._store.annotations.absent(table.file):
-                    if not path.startswith(SCHEMES):
+                    if not path.startswith(SCHEMES) and not archive_of(path):
                         yield _named(path, table.path)
 
     def read(self) -> Iterator[ReadResult]:
@@ -60,8 +61,11 @@ class Tables:
         yield from self._processes.read(due.values())
 
     def pictures(self, table: ReadResult) -> Iterator[ListedFile]:
-        """Yield the pictures that a table names."""
+        """Yield the pictures that a table names, without those in archives, which are read with
+        their archive."""
         for path in rows_by_path(table):
+            if archive_of(path):
+                continue
             if not path.startswith(SCHEMES):
                 yield _named(path, table.path)
             elif self._fetches(table.path):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from seesay.data.archives import archive_of, is_archive
 from seesay.search.catalog.files import File
 from seesay.search.catalog.store import FILE
 from seesay.search.reading.files import size_and_time
@@ -26,6 +27,8 @@ class Walk:
     roots: Sequence[str]
     """Absolute paths, and addresses."""
     recursive: bool = True
+    reads_archive: Callable[[str], bool] = lambda path: False
+    """Whether the files in this archive are read."""
     missing: list[str] = field(default_factory=list)
     """Roots that do not exist."""
     unreadable: list[str] = field(default_factory=list)
@@ -78,8 +81,12 @@ class Walk:
             elif os.path.isdir(root):
                 self.counts[root] = 0
                 yield from self._below(root, root, visited, links)
+            elif is_archive(root) and self.reads_archive(root) and os.path.lexists(root):
+                yield listed(root, "archive")
             elif os.path.lexists(root):
                 yield listed(root, media_type_of(root) or "any")
+            elif found := archive_of(root):
+                yield listed(found[0], "archive")
             else:
                 self.missing.append(root)
         while links and self.recursive:
@@ -125,6 +132,8 @@ class Walk:
             if entry.path in folders:
                 continue
             expected = media_type_of(entry.name)
+            if is_archive(entry.name) and self.reads_archive(entry.path):
+                expected = "archive"
             if expected is None:
                 self.left_out[os.path.splitext(entry.name)[1].lower()] += 1
             else:
@@ -201,7 +210,10 @@ def is_below(path: str, folder: str) -> bool:
 
 def is_absent(path: str) -> bool:
     """Whether the file system says that the file does not exist. A file without access permission
-    is not absent."""
+    is not absent, nor is one in an archive that exists: what an archive lost is removed when it is
+    read again."""
+    if archive_of(path):
+        return False
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError) as error:
@@ -209,7 +221,10 @@ def is_absent(path: str) -> bool:
 
 
 def is_nothing(path: str) -> bool:
-    """Whether nothing exists at this path, not even a folder, a pipe or a broken link."""
+    """Whether nothing exists at this path, not even a folder, a pipe or a broken link; see
+    `is_absent` for files in archives."""
+    if archive_of(path):
+        return False
     try:
         os.lstat(path)
     except (OSError, ValueError) as error:
@@ -218,12 +233,15 @@ def is_nothing(path: str) -> bool:
 
 
 def is_as_stored(item: File) -> bool:
-    """Whether a file exists with the stored size and time."""
+    """Whether a file exists with the stored size and time, or the archive that it is in has this
+    time."""
+    found = archive_of(item.path)
     try:
-        facts = os.stat(item.path)
+        facts = os.stat(found[0] if found else item.path)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False  # ValueError: an address
-    return size_and_time(facts) == (item.size, item.mtime_ns)
+    size, mtime_ns = size_and_time(facts)
+    return (item.size if found else size, mtime_ns) == (item.size, item.mtime_ns)
 
 
 def holds_something(folder: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Event
 
+from seesay.data.archives import is_archive
 from seesay.errors import CollectionError
 from seesay.inference.embedder import Embedder
 from seesay.search.catalog.store import Store
@@ -96,7 +97,8 @@ def _matters(path: str, places: Iterable[str], collection: str) -> bool:
     """Whether a change may matter; the collection itself may be among the files."""
     root = next((place for place in places if is_below(path, place)), os.sep)
     hidden = any(part.startswith(".") for part in path[len(root) :].split(os.sep))
-    uninteresting = os.path.isfile(path) and media_type_of(path) is None and path != root
+    readable = media_type_of(path) is not None or is_archive(path)
+    uninteresting = os.path.isfile(path) and not readable and path != root
     return not (hidden or uninteresting or is_below(path, collection))
 
 

@@ -4,13 +4,13 @@ meanwhile."""
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
 
+from seesay.data.archives import Readable, archive_of, open_member
 from seesay.data.files import NoFileError, open_file
-from seesay.errors import ConfigError
+from seesay.errors import ConfigError, DataError
 from seesay.text import Text
 
 _BEGINNING = 2**20  # bytes
@@ -90,9 +90,10 @@ def read_file(path: str, most: int) -> FileData:
     """Read a file. Raises RefusedError if it cannot be read, is larger than `most` bytes, is not a
     regular file, or keeps changing while it is read."""
     for _ in range(2):
-        before, data, after = _read(path, most)
-        size, mtime_ns = size_and_time(after)
-        if size_and_time(before) == (size, mtime_ns) and len(data) == size:
+        with _opened(path, most) as opened:
+            data = _all(opened.stream, opened.size, most)
+            size, mtime_ns = opened.size_and_time()
+        if (opened.size, opened.mtime_ns) == (size, mtime_ns) and len(data) == size:
             return FileData(
                 path=path,
                 data=data,
@@ -105,14 +106,13 @@ def read_file(path: str, most: int) -> FileData:
 
 def hash_file(path: str, most: int) -> FileData:
     """Like `read_file`, for a file that does not fit into memory: keeps only its beginning."""
-    with _opened(path, most) as (stream, before):
-        first = stream.read(_BEGINNING)
+    with _opened(path, most) as opened:
+        first = opened.stream.read(_BEGINNING)
         digest = hashlib.sha256(first)
-        while part := stream.read(_BEGINNING):
+        while part := opened.stream.read(_BEGINNING):
             digest.update(part)
-        after = os.fstat(stream.fileno())
-    size, mtime_ns = size_and_time(after)
-    if size_and_time(before) != (size, mtime_ns):
+        size, mtime_ns = opened.size_and_time()
+    if (opened.size, opened.mtime_ns) != (size, mtime_ns):
         raise changing()
     return FileData(
         path=path, data=first, content_hash=digest.hexdigest(), size=size, mtime_ns=mtime_ns
@@ -121,10 +121,11 @@ def hash_file(path: str, most: int) -> FileData:
 
 def read_beginning(path: str, most: int = sys.maxsize) -> FileData:
     """Like `hash_file`, without the hash."""
-    with _opened(path, most) as (stream, facts):
-        first = stream.read(_BEGINNING)
-    size, mtime_ns = size_and_time(facts)
-    return FileData(path=path, data=first, content_hash="", size=size, mtime_ns=mtime_ns)
+    with _opened(path, most) as opened:
+        first = opened.stream.read(_BEGINNING)
+    return FileData(
+        path=path, data=first, content_hash="", size=opened.size, mtime_ns=opened.mtime_ns
+    )
 
 
 def changing() -> RefusedError:
@@ -139,37 +140,60 @@ def changing() -> RefusedError:
     )
 
 
-def _read(path: str, most: int) -> tuple[os.stat_result, bytes, os.stat_result]:
-    with _opened(path, most) as (stream, before):
-        return before, _all(stream, before.st_size, most), os.fstat(stream.fileno())
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A file that is being read, or one in an archive, with its size and time before."""
+
+    stream: Readable
+    size: int
+    mtime_ns: int
+    size_and_time: Callable[[], tuple[int, int]]
+    """Returns both as they are now."""
 
 
 @contextmanager
-def _opened(path: str, most: int) -> Iterator[tuple[BufferedReader, os.stat_result]]:
+def _opened(path: str, most: int) -> Iterator[_Opened]:
     try:
-        stream = open_file(path)
+        with _opened_member(path) if archive_of(path) else _opened_file(path) as opened:
+            if opened.size > most:
+                raise _too_large(opened.size, most)
+            yield opened
     except OSError as error:
         raise _unreadable(error) from None
-    with stream:
-        before = os.fstat(stream.fileno())
-        if before.st_size > most:
-            raise RefusedError(
-                "size",
-                Text(
-                    f"it is {before.st_size:,} bytes long. Expected at most {most:,}. Make it "
-                    "smaller, divide it, or let it through with --max-file-size "
-                    f"{millions(before.st_size)} if you trust it.",
-                    f"有 {before.st_size:,} 字节，最多 {most:,}；请缩小或拆分；信得过的文件可加 "
-                    f"--max-file-size {millions(before.st_size)}",
-                ),
-            )
-        try:
-            yield stream, before
-        except OSError as error:
-            raise _unreadable(error) from None
+    except DataError as error:
+        raise RefusedError("archive", error.text) from None
 
 
-def _all(stream: BufferedReader, size: int, most: int) -> bytes:
+@contextmanager
+def _opened_file(path: str) -> Iterator[_Opened]:
+    with open_file(path) as stream:
+        now = lambda: size_and_time(os.fstat(stream.fileno()))  # noqa: E731
+        yield _Opened(stream, *now(), now)
+
+
+@contextmanager
+def _opened_member(path: str) -> Iterator[_Opened]:
+    """A file in an archive has the time of the archive, so that it counts as changed with it."""
+    with open_member(path) as (stream, size, status):
+        _, mtime_ns = size_and_time(status)
+        archive, _ = archive_of(path) or (path, "")
+        now = lambda: (size, size_and_time(os.stat(archive))[1])  # noqa: E731
+        yield _Opened(stream, size, mtime_ns, now)
+
+
+def _too_large(size: int, most: int) -> RefusedError:
+    return RefusedError(
+        "size",
+        Text(
+            f"it is {size:,} bytes long. Expected at most {most:,}. Make it smaller, divide it, "
+            f"or let it through with --max-file-size {millions(size)} if you trust it.",
+            f"有 {size:,} 字节，最多 {most:,}；请缩小或拆分；信得过的文件可加 "
+            f"--max-file-size {millions(size)}",
+        ),
+    )
+
+
+def _all(stream: Readable, size: int, most: int) -> bytes:
     parts, length = [], 0
     while length <= most and (part := stream.read(max(size - length, 0) + 1)):
         parts.append(part)

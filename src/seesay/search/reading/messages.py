@@ -58,7 +58,8 @@ class ListedFile:
 
     path: str
     expected: str
-    """A media type of the registry; "any": decide by the bytes, "address": fetch it first."""
+    """A media type of the registry; "any": decide by the bytes, "address": fetch it first,
+    "archive": list the files in it."""
     size: int = 0
     mtime_ns: int = 0
     """The file's time when it was listed; a failure is recorded with it."""
@@ -101,6 +102,10 @@ class FileContent:
     passages: tuple[Passage, ...] = ()
     rows: tuple[Row, ...] = ()
     """The rows of a table that describes pictures."""
+    members: tuple[tuple[str, int], ...] = ()
+    """The files in an archive that can be read: their names and sizes in bytes."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Number of files of unsupported kinds in an archive, by file ending."""
     complaint: Text | None = None
     """The problem with a part of the file."""
     patience: float = 1.0
@@ -220,6 +225,7 @@ def result_of(header: Mapping[str, Any], raw: bytes) -> ReadResult:
     )
     vectors = raw if header.get("vectors") else b""
     fields = {**header, "passages": tuple(passages), "rows": rows, "vectors": vectors}
+    fields["members"] = tuple((name, size) for name, size in header.get("members", ()))
     told = {name: _text(header[name]) for name in ("error", "complaint") if name in header}
     return ReadResult(**{**fields, **told})
 

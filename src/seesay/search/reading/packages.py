@@ -11,11 +11,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Protocol, runtime_checkable
 from urllib.parse import unquote
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from seesay.data.archives import Readable
 from seesay.search.reading.files import RefusedError
 from seesay.text import Text
 
@@ -28,13 +28,6 @@ _RATIO, _SMALL = 400, 8 * 2**20  # a sheet of a million equal rows is packed 150
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # the container of encrypted files and of Office 97
 _PIECE = 1 << 16
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
-
-
-@runtime_checkable
-class Readable(Protocol):
-    """A stream of bytes: one of `io`, or of a part of a ZIP."""
-
-    def read(self, size: int = -1, /) -> bytes: ...
 
 
 class _RootError(Exception):

@@ -15,9 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from seesay.data.archives import archive_of, keep_open
 from seesay.search.catalog.database import Database
 from seesay.search.catalog.drafts import Place
 from seesay.search.reading import pdf
+from seesay.search.reading.archives import read_archive
 from seesay.search.reading.files import (
     FileData,
     RefusedError,
@@ -68,6 +70,7 @@ def main() -> None:
     answers = _silence()
     _widen(answers)
     _limit_memory(settings.limits.memory_bytes)
+    keep_open()
     database = None
     if settings.collection is not None:
         database = Database(Path(settings.collection), read_only=True)
@@ -92,6 +95,9 @@ def read(
     try:
         if task.problem is not None:
             raise RefusedError("read", task.problem)
+        if task.expected == "archive":
+            yield read_archive(task.path)
+            return
         file = _file(task, settings)
         yield from _parts(task, file, settings, database)
     except RefusedError as error:
@@ -179,8 +185,17 @@ def _parts(
             return
     # Nothing is known of it, or its reader split differently.
     parts = reader.read(file, settings, True)
+    if isinstance(parts, FileContent) and parts.rows and archive_of(task.path):
+        raise RefusedError("archive", _DESCRIBES)
     _check_unchanged(file, reader)
     yield from _each(facts, parts)
+
+
+_DESCRIBES = Text(
+    "it describes pictures, and is in an archive. Expected such a table beside them on the disk. "
+    "Unpack the archive and index the folder.",
+    "这个表格描述图片，却在压缩包里；应与图片一起放在硬盘上；请解压后收录文件夹",
+)
 
 
 def _check_unchanged(file: FileData, reader: FileReader) -> None:

@@ -3,6 +3,7 @@ here."""
 
 import os
 
+from seesay.data.archives import archive_of, is_unpacked_whole
 from seesay.search.catalog.drafts import Place
 from seesay.search.reading import (
     books,
@@ -39,6 +40,9 @@ READERS: tuple[FileReader, ...] = (
 )
 
 
+_ARCHIVE_S_PER_MIB, _MOST_ARCHIVE_S = 1.0, 600.0  # to unpack a compressed TAR, or to hash archives
+
+
 def media_type_of(name: str) -> str | None:
     """Returns the media type expected for a file name; None if no reader supports it."""
     ending = os.path.splitext(name)[1].lower()
@@ -57,7 +61,11 @@ def seconds_for(task: ListedFile, limits: ReadLimits) -> float:
     if task.place is not None:
         return limits.seconds
     rates = (r.seconds_per_mib for r in READERS if task.expected in (r.media_type, "any"))
-    return limits.seconds + max(rates, default=0.0) * task.size / 2**20
+    unpacked = task.size if task.expected == "archive" else 0
+    if (found := archive_of(task.path)) and is_unpacked_whole(found[0]):
+        unpacked = os.stat(found[0]).st_size
+    in_archive_s = min(_ARCHIVE_S_PER_MIB * unpacked / 2**20, _MOST_ARCHIVE_S)
+    return limits.seconds + max(rates, default=0.0) * task.size / 2**20 + in_archive_s
 
 
 def reader_of(media_type: str, data: bytes) -> FileReader:

@@ -53,7 +53,7 @@ class Quote:
             start=start,
             end=end,
             text=evidence.text[start:end],
-            start_s=evidence.locator.shown_at(start),
+            start_s=evidence.locator.start_at(start),
         )
 
 

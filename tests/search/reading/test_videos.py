@@ -135,9 +135,9 @@ def test_subtitles_with_a_long_pause_between_them_stand_apart(tmp_path):
     assert [one.place.start_s for one in texts] == [1.0, 40.0]
     first, last = texts
     assert first.text == "Set sail.\nHoist the flag." and first.place.cues == ((0, 1.0), (10, 3.0))
-    assert [first.place.shown_at(at) for at in (0, 9, 10, 30)] == [1.0, 1.0, 3.0, 3.0]
+    assert [first.place.start_at(at) for at in (0, 9, 10, 30)] == [1.0, 1.0, 3.0, 3.0]
     assert Place.from_json(first.place.to_json()) == first.place
-    assert last.place.cues is None and last.place.shown_at(3) == 40.0
+    assert last.place.cues is None and last.place.start_at(3) == 40.0
 
 
 @pytest.mark.parametrize(

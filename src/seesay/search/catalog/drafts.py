@@ -48,7 +48,7 @@ class Place:
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
-    def shown_at(self, character: int) -> float | None:
+    def start_at(self, character: int) -> float | None:
         """Returns when the subtitle that holds this character of the passage is shown, in seconds;
         of a passage with one or none, `start_s`."""
         times = [start_s for first, start_s in self.cues or () if first <= character]

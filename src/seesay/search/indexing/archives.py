@@ -8,7 +8,7 @@ from seesay.search.catalog.files import FileDraft, Quarantined
 from seesay.search.catalog.store import Store
 from seesay.search.indexing.options import RunState
 from seesay.search.indexing.read import ReadingProcesses
-from seesay.search.indexing.remove import remove_items
+from seesay.search.indexing.remove import remove_files
 from seesay.search.indexing.walk import is_absent
 from seesay.search.reading.archives import MEDIA_TYPE
 from seesay.search.reading.messages import ListedFile, ReadResult
@@ -51,7 +51,7 @@ class Archives:
     def _remove_others(self, archive: str, paths: set[str]) -> None:
         """Removes the files of an archive that it does not hold, and forgets their failures."""
         gone = [one for one in self._store.files.under(archive) if one.path not in paths]
-        self._run.counts["removed"] += remove_items(self._store, gone)
+        self._run.counts["removed"] += remove_files(self._store, gone)
         bad = (one.path for one in self._store.quarantine.all())
         below = member_path(archive, "")
         lost = [path for path in bad if path.startswith(below) and path not in paths]

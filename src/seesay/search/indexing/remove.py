@@ -78,7 +78,7 @@ def remove(store: Store, paths: Iterable[str]) -> int:
         items = _items(store, path)
         while some := list(islice(items, _AT_ONCE)):
             with store.writing("remove"):
-                removed += remove_items(store, some)
+                removed += remove_files(store, some)
     return removed
 
 
@@ -103,7 +103,7 @@ def remove_gone(
         while some := list(islice(gone, _AT_ONCE)):
             with store.writing("remove", run=run.number):
                 still = [item for item in store.files.get(some) if is_absent(item.path)]
-                run.counts["removed"] += remove_items(store, still)
+                run.counts["removed"] += remove_files(store, still)
     if bad := store.quarantine.all():
         roots = [root for root in walk.counts if root not in kept]
         _forget_failures(store, [one.path for one in bad], roots, run)
@@ -134,7 +134,7 @@ def forget_unnamed(store: Store, paths: Iterable[str]) -> None:
     store.quarantine.release({*bad} - store.annotations.named(bad))
 
 
-def remove_items(store: Store, items: Sequence[File]) -> int:
+def remove_files(store: Store, items: Sequence[File]) -> int:
     """Remove items; annotations of a picture move to a copy that stays."""
     named = [
         p for one in items if one.media_type == "table" for p in store.annotations.absent(one.id)

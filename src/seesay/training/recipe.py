@@ -42,6 +42,7 @@ from seesay.training.class_names import ClassificationConfig
 from seesay.training.distillation import DistillationConfig, PredictionsConfig
 from seesay.training.fusion import NewFusionConfig
 from seesay.training.optimizers import OptimizerConfig, belongs, check_names
+from seesay.training.preference import PreferenceConfig
 from seesay.training.qformer import NewQFormerConfig
 from seesay.training.run_log import LogConfig
 from seesay.training.tokenizer import VocabularyConfig
@@ -59,6 +60,7 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "predictions": PredictionsConfig,
     "distillation": DistillationConfig,
     "answering": AnsweringConfig,
+    "preference": PreferenceConfig,
     "answer-classification": AnswerClassificationConfig,
 }
 """The values of `kind` in a section [objective.NAME]."""

@@ -371,7 +371,9 @@ def _print_questions(result: "QuestionsReport", out: Path) -> None:
     from seesay.cli.output import percent, print_table
 
     for one in result.examples:
-        print(f"{one.key}: {one.question} {one.answer}{f' / {one.rejected}' if one.rejected else ''}")
+        print(
+            f"{one.key}: {one.question} {one.answer}{f' / {one.rejected}' if one.rejected else ''}"
+        )
         print(f"    {' | '.join((*one.captions, *one.objects))}")
     heads = [
         say("kind", "类型"),

@@ -158,9 +158,9 @@ def linear_places(model: nn.Module) -> dict[str, Place]:
     found = {}
     for name, module in model.named_modules():
         path = name.split(".")
-        if isinstance(module, nn.Linear) and path[-1] in LAYERS:
-            if "blocks" in path and "cross" not in path:
-                found[name] = Place(name, model.get_submodule(".".join(path[:-1])), module)
+        inside = "blocks" in path and "cross" not in path
+        if isinstance(module, nn.Linear) and path[-1] in LAYERS and inside:
+            found[name] = Place(name, model.get_submodule(".".join(path[:-1])), module)
     return found
 
 

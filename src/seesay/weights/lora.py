@@ -42,6 +42,7 @@ from seesay.weights.tensors import (
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 _NAME = re.compile(r"[\w.]+")
+_MOST = 1e6  # far above every alpha
 # Settings of peft that change the result, and the values that are read; the first is written.
 _PLAIN: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
@@ -284,36 +285,44 @@ def load_adapter(
     and tensors fit to the last, or if the adapter changes nothing."""
     described = read_json(folder / CONFIG)
     config = _config(described, folder)
+    alphas = described.get("alpha_pattern") or {}
+    layers = _layers(folder, config)
+    rules = _rules(model, base, [f"{one}.weight" for one in layers])
+    places = linear_places(model)
+    parts: list[tuple[str, Tensors, float]] = []
+    for module, tensors in layers.items():
+        ends = [alpha for key, alpha in alphas.items() if f".{module}".endswith(f".{key}")]
+        alpha = float(ends[0]) if ends else config.alpha
+        scale = replace(config, alpha=alpha).scale(len(tensors["A"]))
+        for ours, found in _split(module, tensors, rules).items():
+            if ours not in places or _misshapen(found, places[ours].linear.weight):
+                raise _unread(folder / WEIGHTS, f"{module} is no layer of this model")
+            parts.append((ours, found, scale))
+    for ours, found, scale in parts:
+        adapter = places[ours].adapted().add(name, len(found["A"]), scale, config.dora)
+        given = {"a": found["A"], "b": found["B"]}
+        if config.dora:
+            given["magnitude"] = found["magnitude_vector"]
+        adapter.load_state_dict(given)
+    return _as_ours(config, {ours: len(found["A"]) for ours, found, _ in parts}, model)
+
+
+def _layers(folder: Path, config: LoraConfig) -> dict[str, Tensors]:
+    """The tensors of each published layer, as A, B and magnitude_vector. Raises WeightsError for
+    others, and if none changes anything."""
     layers: dict[str, Tensors] = {}
     for key, tensor in read_safetensors(folder / WEIGHTS).items():
         module, _, which = key.removeprefix(PREFIX).rpartition(".lora_")
         layers.setdefault(module, {})[which.removesuffix(".weight")] = tensor
-    rules = _rules(model, base, [f"{one}.weight" for one in layers])
-    places, alphas = linear_places(model), described.get("alpha_pattern") or {}
-    ranks: dict[str, int] = {}
     wanted = {"A", "B", "magnitude_vector"} if config.dora else {"A", "B"}
-    parts: list[tuple[str, Tensors, float]] = []
     for module, tensors in layers.items():
-        if tensors.keys() != wanted:
+        if tensors.keys() != wanted or any(
+            not one.numel() or not one.ndim for one in tensors.values()
+        ):
             raise _unread(folder / WEIGHTS, f"{module} has {', '.join(sorted(tensors))}")
-        rank = len(tensors["A"])
-        ends = [alpha for key, alpha in alphas.items() if f".{module}".endswith(f".{key}")]
-        alpha = float(ends[0]) if ends else config.alpha
-        for ours, found in _split(module, tensors, rules).items():
-            if ours not in places or _misshapen(found, places[ours].linear.weight):
-                raise _unread(folder / WEIGHTS, f"{module} is no layer of this model")
-            parts.append((ours, found, replace(config, alpha=alpha).scale(rank)))
-            ranks[ours] = rank
-    if not any(bool(found["B"].any()) or config.dora for _, found, _ in parts):
+    if not config.dora and not any(bool(one["B"].any()) for one in layers.values()):
         raise _unread(folder / WEIGHTS, "it changes nothing: all of its B are zero")
-    for ours, found, scale in parts:
-        adapter = places[ours].adapted().add(name, ranks[ours], scale, config.dora)
-        with torch.no_grad():
-            adapter.a.copy_(found["A"])
-            adapter.b.copy_(found["B"])
-            if adapter.magnitude is not None:
-                adapter.magnitude.copy_(found["magnitude_vector"])
-    return _as_ours(config, ranks, model)
+    return layers
 
 
 def _rules(model: nn.Module, base: Path | None, names: Collection[str]) -> Rules:
@@ -328,7 +337,12 @@ def _config(described: Mapping[str, Any], folder: Path) -> LoraConfig:
         if described.get(name, values[0]) not in values
     ]
     alphas = described.get("alpha_pattern") or {}
-    wrong += [f"alpha_pattern={key!r:.60}" for key in alphas if not _NAME.fullmatch(str(key))]
+    pairs = alphas.items() if isinstance(alphas, dict) else [("", alphas)]
+    wrong += [
+        f"alpha_pattern={key!r:.60}"
+        for key, alpha in pairs
+        if not _NAME.fullmatch(key) or not isinstance(alpha, int | float) or not 0 < alpha < _MOST
+    ]
     try:
         config = LoraConfig(
             rank=described["r"],

@@ -124,7 +124,8 @@ def questions_from(fields: Mapping[str, Any]) -> dict[str, tuple[Question, ...]]
                 )
             )
         if all(pair):
-            found.setdefault(detect_language(pair[0]), []).append(Question(*pair, rejected))
+            one = Question(pair[0], pair[1], rejected)
+            found.setdefault(detect_language(one.question), []).append(one)
     return {language: tuple(asked) for language, asked in found.items()}
 
 

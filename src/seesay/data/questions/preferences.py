@@ -1,7 +1,7 @@
 """Questions with an answer that is true and one that is not, to learn to see only what is there.
 
-What differs is an object that is not in the picture, drawn as POPE's adversarial questions do (Li et
-al. 2023, arXiv 2305.10355): the one that is most often together with one that is. No object that
+What differs is an object that is not in the picture, drawn as POPE's adversarial questions do (Li
+et al. 2023, arXiv 2305.10355): the one that is most often together with one that is. No object that
 may be in the picture is ever said to be absent.
 """
 
@@ -112,7 +112,7 @@ class Preferences:
         thing = self._things[name]
         return text.format(
             Is="Are" if thing.pair else "Is",
-            a=thing.label_with_article,
+            a=thing.with_article,
             zh=thing.zh[0] if thing.zh else "",
         )
 
@@ -121,6 +121,6 @@ class Preferences:
         if language == "zh":
             words, comma, last = [thing.zh[0] for thing in things], "、", "和"
         else:
-            words, comma, last = [thing.label_with_article for thing in things], ", ", " and "
+            words, comma, last = [thing.with_article for thing in things], ", ", " and "
         text = last.join([comma.join(words[:-1]), words[-1]] if len(words) > 1 else words)
         return self._lexicon.phrasings["listed"][language][0].format(things=text)

@@ -26,7 +26,9 @@ from seesay.errors import ConfigError, WeightsError
 from seesay.models.decoder import Decoder
 from seesay.models.lora import DEFAULT, LAYERS, LoraConfig, adapted_parts, linear_places
 from seesay.text import Text
+from seesay.weights import dual_encoder
 from seesay.weights.decoder_rules import LLAMA_MODULES
+from seesay.weights.decoders import DECODERS, KNOWN, read_decoder
 from seesay.weights.settings import every_setting
 from seesay.weights.tensors import (
     NUMBER,
@@ -90,16 +92,11 @@ def rules_of(folder: Path, names: Collection[str] = ("model.language_model.",)) 
         with every_setting(published, "config.json", family.KNOWN) as config:
             rules: Rules = getattr(family, function)(config, names).rules
             return rules
-    from seesay.weights import dual_encoder
-    from seesay.weights.decoders import DECODERS, read_decoder
-
     if kind in dual_encoder.READERS:
         found = dual_encoder.read(folder, None)
-        rules = None if found is None else found.blueprint.rules
-        return rules or own_rules(bare=False)
+        published_rules = None if found is None else found.blueprint.rules
+        return published_rules or own_rules(bare=False)
     if kind in DECODERS:
-        from seesay.weights.decoders import KNOWN
-
         with every_setting(published, "config.json", KNOWN) as config:
             return read_decoder(config, names).rules
     return own_rules(bare=False)

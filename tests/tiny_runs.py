@@ -122,18 +122,23 @@ def write_squares(folder: Path, copies: int = 2) -> list[dict[str, object]]:
 
 
 def write_questions(folder: Path, name: str, copies: tuple[int, ...]) -> None:
-    """A table of three questions about each picture of these copies."""
+    """A table of three questions about each picture of these copies, two with a rejected
+    answer."""
     rows = []
     for copy in copies:
         for colour, (zh, _) in COLOURS.items():
             for place in PLACES:
                 image = f"{colour}-{place}-{copy}.png"
+                other = next(one for one in COLOURS if one != colour)
                 asked = [
-                    ("What colour is it?", colour.capitalize() + "."),
-                    ("Is it a square?", "yes"),
-                    ("它是什么颜色？", zh),
+                    ("What colour is it?", colour.capitalize() + ".", f"{other} or so"),
+                    ("Is it a square?", "yes", "no"),
+                    ("它是什么颜色？", zh, ""),
                 ]
-                rows += [{"image": image, "question": q, "answer": a} for q, a in asked]
+                rows += [
+                    {"image": image, "question": question, "answer": answer, "rejected": rejected}
+                    for question, answer, rejected in asked
+                ]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / name).write_text(lines, encoding="utf-8")
 

@@ -50,11 +50,12 @@ def test_a_new_adapter_changes_nothing():
 @pytest.mark.parametrize(("rslora", "scale"), [(False, 5 / 3), (True, 5 / 3**0.5)])
 def test_an_adapter_adds_the_product_of_its_matrices(rslora, scale):
     linear = nn.Linear(6, 4)
-    layer = LoraLinear(linear, LoraConfig(rank=3, alpha=5.0, rslora=rslora))
-    assert not layer.lora_b.any() and layer.lora_a.abs().max() <= 6**-0.5
-    nn.init.normal_(layer.lora_b)
+    layer = LoraLinear(linear)
+    adapter = layer.add("one", 3, LoraConfig(rank=3, alpha=5.0, rslora=rslora).scale(3), False)
+    assert not adapter.b.any() and adapter.a.abs().max() <= 6**-0.5
+    nn.init.normal_(adapter.b)
     x = torch.randn(2, 5, 6)
-    whole = linear.weight + scale * layer.lora_b @ layer.lora_a
+    whole = linear.weight + scale * adapter.b @ adapter.a
     torch.testing.assert_close(layer(x), x @ whole.T + linear.bias)
 
 
@@ -88,8 +89,10 @@ def test_impossible_adapters_are_refused():
         with pytest.raises(ConfigError):
             LoraConfig(**wrong)
     plain = decoder(DecoderConfig(**SIZES, head_dim=8, hidden=48, gated=False))
-    with pytest.raises(ConfigError, match="a decoder without gate"):
-        add_lora(plain, LoraConfig())
+    with pytest.raises(ConfigError, match="a model without gate"):
+        add_lora(plain, LoraConfig(targets=("query", "gate")))
+    with pytest.raises(ConfigError, match="and a model without such layers there"):
+        add_lora(plain, LoraConfig(ranks={"tower": 4}))
 
 
 @pytest.mark.parametrize("rslora", [False, True])
@@ -99,9 +102,9 @@ def test_a_saved_adapter_gives_the_same_numbers(tmp_path, rslora):
     save_adapter(tmp_path / "adapter", made.state_dict(), config, "some/base")
     assert load_adapter(again, tmp_path / "adapter") == config
     assert torch.equal(hidden(again), hidden(made))
-    with pytest.raises(WeightsError, match="not those of this decoder"):
+    with pytest.raises(WeightsError, match="is no layer of this model"):
         load_adapter(
-            Decoder(DecoderConfig(**SIZES | {"depth": 3}, head_dim=8, hidden=48)),
+            Decoder(DecoderConfig(**SIZES | {"depth": 1}, head_dim=8, hidden=48)),
             tmp_path / "adapter",
         )
     (tmp_path / "adapter" / "notes.txt").write_text("mine")

@@ -80,6 +80,7 @@ def matching(images, texts, embeds, log_scale):
         text_numbers=numbers(texts) % 3 + numbers(texts) * (numbers(texts) % 3 > 0),
         texts=[],
         requests=[],
+        rejected=[],
         languages=["en" if number % 2 else "zh" for number in numbers(texts).tolist()],
         keys=[],
         damaged=[],

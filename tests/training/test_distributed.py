@@ -27,6 +27,13 @@ EXACT = (
 )
 # Repeated captions, two languages, a weight that only the loss knows, crops: all at once.
 SIGMOID = (*EXACT, "objective.pairs.loss=sigmoid", "objective.pairs.route=gather")
+PREFERRED = (
+    "objective.answers.kind=preference",
+    "objective.answers.picture=1",
+    "objective.answers.generation=1",
+    "optimizer.freeze=['tower', 'connector']",
+    "model.lora={ rank = 2, dora = true }",
+)
 RUNS = {
     "copies": EXACT,
     "shards": (*EXACT, "hardware.sharing=shards"),
@@ -46,6 +53,8 @@ RUNS = {
     "shards-queries": (*EXACT, "hardware.sharing=shards", "hardware.recompute=true"),
     "copies-answers": (*EXACT, "hardware.micro_batch=3"),
     "shards-answers": (*EXACT, "hardware.sharing=shards", "hardware.recompute=true"),
+    "copies-preferred-answers": (*EXACT, *PREFERRED, "hardware.micro_batch=3"),
+    "shards-preferred-answers": (*EXACT, *PREFERRED, "hardware.sharing=shards"),
     "shards-locked": (*EXACT, "hardware.sharing=shards", "optimizer.freeze=['image']"),
 }
 

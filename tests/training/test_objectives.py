@@ -66,6 +66,7 @@ def batch_of(images=4, languages=("en", "zh"), name="a", step=0):
         text_numbers=torch.arange(count),
         texts=[str(i) for i in range(count)],
         requests=[""] * count,
+        rejected=[""] * count,
         languages=list(languages) * images,
         keys=[str(i) for i in range(images)],
         damaged=[],

@@ -14,7 +14,7 @@ from reference_parts import randomise
 from seesay.data.chat_templates import chat_template
 from seesay.data.settings import read_toml
 from seesay.errors import ConfigError, WeightsError
-from seesay.models.lora import LoraConfig, is_adapter
+from seesay.models.lora import LoraConfig, is_adapter, merge_lora
 from seesay.training.build import make_model, make_objectives, make_trained
 from seesay.training.checks import first_batch
 from seesay.training.distributed import Processes
@@ -318,9 +318,24 @@ def test_adapters_are_not_frozen(recipe):
         recipe(LORA)
 
 
-def test_adapters_are_for_decoders(folder):
-    with pytest.raises(ConfigError, match="this model is a DualEncoder; expected a vision-lang"):
-        make_model(read_recipe(folder / "recipe.toml", ("model.lora={}",)), "made")
+def test_a_dual_encoder_learns_adapters_in_both_towers_and_nothing_else(folder, tmp_path):
+    place = f"run.folder={tmp_path / 'run'}"
+    settings = read_recipe(
+        folder / "recipe.toml", ("model.lora={ rank = 2 }", "run.steps=3", place)
+    )
+    begun = parts(make_model(settings, "begun"))
+    train(settings)
+    last = tmp_path / "run" / "checkpoints" / "step-00000003" / "model.safetensors"
+    moved = changed(begun, load_file(last))
+    assert {n.split(".")[0] for n in moved if is_adapter(n)} == {"image", "text"}
+    assert {n for n in moved if not is_adapter(n)} == {"log_scale"}
+    again = make_model(settings, "again").model
+    merge_lora(again)
+    load_adapter(again, tmp_path / "run" / "adapter")
+    trained = load_bundle(tmp_path / "run" / "model").model
+    images = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(again.embed_images(images), trained.embed_images(images))
 
 
 # What is exported without its tower and its decoder

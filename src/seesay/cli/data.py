@@ -124,12 +124,14 @@ QuestionFile = Annotated[
     ),
 ]
 QuestionKind = Annotated[
-    Literal["rules", "pope"],
+    Literal["rules", "pope", "preferences"],
     typer.Option(
         help=say(
             "rules: all kinds, to train with. pope: whether labelled objects are there, to "
-            "measure with.",
-            "rules：各类问题，用于训练。pope：标注的物体是否在图中，用于测量。",
+            "measure with. preferences: each with a wrong answer about an absent object, for "
+            'kind = "preference".',
+            "rules：各类问题，用于训练。pope：标注的物体是否在图中，用于测量。preferences：每题另附"
+            '一个说错物体的回答，用于 kind = "preference"。',
         ),
     ),
 ]
@@ -142,8 +144,8 @@ Objects = Annotated[
     typer.Option(
         min=1,
         help=say(
-            "Present, and absent, objects that POPE asks about in each picture.",
-            "POPE 对每张图片询问的在图中和不在图中的物体各几个。",
+            "Present, and absent, objects that pope and preferences ask about in each picture.",
+            "pope 和 preferences 对每张图片询问的在图中和不在图中的物体各几个。",
         ),
     ),
 ]
@@ -369,7 +371,9 @@ def _print_questions(result: "QuestionsReport", out: Path) -> None:
     from seesay.cli.output import percent, print_table
 
     for one in result.examples:
-        print(f"{one.key}: {one.question} {one.answer}")
+        print(
+            f"{one.key}: {one.question} {one.answer}{f' / {one.rejected}' if one.rejected else ''}"
+        )
         print(f"    {' | '.join((*one.captions, *one.objects))}")
     heads = [
         say("kind", "类型"),

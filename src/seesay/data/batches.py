@@ -117,6 +117,7 @@ class Sample:
     ids: Tensor
     texts: tuple[str, ...]
     requests: tuple[str, ...]
+    rejected: tuple[str, ...]
     languages: tuple[str, ...]
     group: int
     label: int
@@ -130,6 +131,8 @@ class Drawn(NamedTuple):
     text: str
     request: str
     """What it answers; "" for nothing."""
+    rejected: str = ""
+    """An answer that is worse; "" if there is none."""
 
 
 class Samples:
@@ -200,6 +203,7 @@ class Samples:
             ids=torch.from_numpy(tokens.ids[rows]),
             texts=tuple(one.text for one in texts),
             requests=tuple(one.request for one in texts),
+            rejected=tuple(one.rejected for one in texts),
             languages=tuple(one.language for one in texts),
             group=number_of(f"class {record.label}" if named else f"{place.source} {record.key}"),
             label=-1 if record.label is None else record.label,
@@ -223,7 +227,8 @@ class Samples:
                 drawn.append(Drawn(language, texts[number], request))
             questions = record.questions.get(language, ()) if self.config.questions else ()
             for number in rng.permutation(len(questions))[: self.config.questions]:
-                drawn.append(Drawn(language, questions[number].answer, questions[number].question))
+                question, answer, rejected = questions[number]
+                drawn.append(Drawn(language, answer, question, rejected))
         if not drawn:
             there, wanted = {**record.captions, **record.questions}, self.config.languages
             raise DataError(
@@ -283,6 +288,8 @@ class SourceBatch(NamedTuple):
     keys: list[str]
     """The names of the samples."""
     damaged: list[Damaged]
+    rejected: list[str]
+    """For each text, an answer that is worse; "" if there is none."""
 
 
 class Batch(NamedTuple):
@@ -314,6 +321,7 @@ def stack(samples: Sequence[Sample]) -> SourceBatch:
         languages=[language for sample in samples for language in sample.languages],
         keys=[sample.key for sample in samples],
         damaged=[damage for sample in samples for damage in sample.damaged],
+        rejected=[rejected for sample in samples for rejected in sample.rejected],
     )
 
 

@@ -34,13 +34,18 @@ def mean_over_processes(
     processes' means would give samples of a process with few samples more weight.
     """
     world = _rank_and_world()[1]
-    counts = torch.as_tensor(count, device=total.device).clone()
-    everyones = total.detach().clone()
-    if world > 1:
-        dist.all_reduce(counts)
-        dist.all_reduce(everyones)
+    counts = sum_over_processes(torch.as_tensor(count, device=total.device))
+    everyones = sum_over_processes(total.detach())
     share = total * world / counts.clamp(min=1)
     return share + (everyones / counts.clamp(min=1) - share.detach())
+
+
+def sum_over_processes(values: Num[Tensor, "*axes"]) -> Num[Tensor, "*axes"]:
+    """The sum of what the processes have at each place."""
+    values = values.clone()
+    if _rank_and_world()[1] > 1:
+        dist.all_reduce(values)
+    return values
 
 
 def gather_objects(value: Any) -> list[Any]:

@@ -27,6 +27,7 @@ Role = Literal[
     "texts",
     "captions",
     "answers",
+    "references",
     "questions",
     "pooled",
     "pairs",
@@ -44,7 +45,8 @@ class View(NamedTuple):
     the same rows -> the probabilities of the image tower's own classes. "texts": ids (texts tokens)
     -> embeddings. "captions": ids (images most tokens) about the images of the same source -> the
     sum of losses of each image. "answers": conversations about them (images most 2 tokens), their
-    ids and which are learned -> the sum of losses of each (images most). "questions": ids (images
+    ids and which are learned -> the sum of losses of each (images most). "references": the same by
+    the model without its adapters, as are all other rows of that call. "questions": ids (images
     most tokens) about them -> the logits of each question's answers (images most classes).
     "pooled": an image tower's channels before its classes (images dim) -> embeddings. "pairs": ids
     (texts 2 tokens) of each text and another, with the "pictures" (texts 2 height width 3) of the
@@ -92,6 +94,8 @@ class SourceBatch(Protocol):
     @property
     def requests(self) -> Sequence[str]: ...
     @property
+    def rejected(self) -> Sequence[str]: ...
+    @property
     def languages(self) -> Sequence[str]: ...
 
 
@@ -138,6 +142,14 @@ class DrawingObjective(Protocol):
     ) -> Mapping[View, Tensor]:
         """Returns further rows that the loss needs, drawn by the processed rows of `compared`.
         Called before `loss` in each step; no gradient flows back."""
+
+
+@runtime_checkable
+class ReportingObjective(Protocol):
+    """An objective with figures of its own for the log."""
+
+    def figures(self) -> Mapping[str, float]:
+        """Means over the last batch of all processes, by name."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The objective that teaches a vision-language model to answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +19,6 @@ from seesay.objectives.objective import (
     Objective,
     ObjectiveConfig,
     ObjectiveContext,
-    SourceBatch,
     View,
 )
 from seesay.text import Text
@@ -64,16 +63,15 @@ class Answering:
         bundle: Bundle[Vlm] = context.bundle
         self._source = config.source
         self._images, self._answers = View("images", config.source), View("answers", config.source)
-        self._template = chat_template(bundle.template)
-        self._tokenizer = bundle.tokenizer.for_prompts()
-        self._pad_id, self._limit = bundle.tokenizer.config.pad_id, bundle.tokenizer.config.context
-        self._media = Media("image", (rows_per_picture(bundle),))
+        self._conversations = Conversations(bundle, config.source)
+        self._pad_id = bundle.tokenizer.config.pad_id
         self._power = {"token": 0.0, "square": 0.5, "sample": 1.0}[config.averaging]
         self._weights = self._learned = torch.zeros(())
 
     def inputs(self, batch: Batch) -> Mapping[View, Tensor]:
         own = batch.sources[self._source]
-        rows = conversations_by_image(self._encode(own), own.owners, len(own.images), self._pad_id)
+        texts = self._conversations.encode(own.requests, own.texts)
+        rows = conversations_by_image(texts, own.owners, len(own.images), self._pad_id)
         tokens = rows[:, :, 1, 1:].sum(-1).double()
         self._weights = tokens.clamp(min=1) ** -self._power
         self._learned = (self._weights * tokens).sum()
@@ -89,10 +87,23 @@ class Answering:
         losses = outputs[self._answers]
         return mean_over_processes((losses * self._weights.to(losses)).sum(), self._learned)
 
-    def _encode(self, own: SourceBatch) -> list[Tensor]:
-        """Returns (2 tokens) for each text: the ids of its conversation, and which are learned."""
+
+class Conversations:
+    """Questions about an image and their answers, as a model reads them."""
+
+    def __init__(self, bundle: Bundle[Vlm], source: str) -> None:
+        """`source` is the section of [data] that errors name."""
+        self._source = source
+        self._template = chat_template(bundle.template)
+        self._tokenizer = bundle.tokenizer.for_prompts()
+        self._limit = bundle.tokenizer.config.context
+        self._media = Media("image", (rows_per_picture(bundle),))
+
+    def encode(self, requests: Sequence[str], answers: Sequence[str]) -> list[Tensor]:
+        """Returns (2 tokens) for each answer: the ids of its conversation, and which are
+        learned. Raises DataError for one that is too long."""
         texts = []
-        for request, answer in zip(own.requests, own.texts, strict=True):
+        for request, answer in zip(requests, answers, strict=True):
             asked = Message("user", (self._media, request) if request else (self._media,))
             prompt = render(self._template, [asked, Message("assistant", answer)], opening=False)
             try:

@@ -55,20 +55,15 @@ def make_model(recipe: Recipe, name: str) -> Bundle[Any]:
 
 
 def _with_adapters(bundle: Bundle[Any], config: LoraConfig) -> Bundle[Any]:
-    """Adds adapters to the decoder and freezes its other weights, except gated cross-attention."""
-    if not isinstance(bundle.model, Vlm):
-        kind = type(bundle.model).__name__
-        raise ConfigError(
-            Text(
-                f"model.lora gives adapters to a decoder, and this model is a {kind}; expected a "
-                "vision-language model: remove [model.lora]",
-                f"model.lora 给解码器加适配器，而这个模型是 {kind}；应为视觉语言模型；"
-                "请去掉 [model.lora]",
-            )
-        )
+    """Adds adapters and freezes the other weights of the parts that have them, except gated
+    cross-attention: of a tower, its projection too, so that the adapter is all that it learns."""
     add_lora(bundle.model, config)
-    for name, parameter in bundle.model.decoder.named_parameters():
-        parameter.requires_grad_(is_adapter(name) or ".cross." in name)
+    parameters = list(bundle.model.named_parameters())
+    parts = {name.split(".")[0] for name, _ in parameters if is_adapter(name)}
+    for name, parameter in parameters:
+        of_part = name.split(".")[0].removesuffix("_proj") in parts
+        if of_part and not is_adapter(name) and ".cross." not in name:
+            parameter.requires_grad_(False)
     return replace(bundle, lora=config)
 
 

@@ -42,6 +42,7 @@ from seesay.training.class_names import ClassificationConfig
 from seesay.training.distillation import DistillationConfig, PredictionsConfig
 from seesay.training.fusion import NewFusionConfig
 from seesay.training.optimizers import OptimizerConfig, belongs, check_names
+from seesay.training.preference import PreferenceConfig
 from seesay.training.qformer import NewQFormerConfig
 from seesay.training.run_log import LogConfig
 from seesay.training.tokenizer import VocabularyConfig
@@ -59,6 +60,7 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "predictions": PredictionsConfig,
     "distillation": DistillationConfig,
     "answering": AnsweringConfig,
+    "preference": PreferenceConfig,
     "answer-classification": AnswerClassificationConfig,
 }
 """The values of `kind` in a section [objective.NAME]."""
@@ -159,7 +161,7 @@ class ModelConfig:
     fusion: NewFusionConfig | None = None
     """The parts of a classifier that answers questions about images; it needs nothing else."""
     lora: LoraConfig | None = None
-    """Low-rank adapters for the decoder of a vision-language model; none: it is trained itself."""
+    """Low-rank adapters; none: the model itself is trained."""
     tokenizer: TokenizerConfig | None = None
     """How texts become ids."""
     transform: ImageTransformConfig | None = None
@@ -326,21 +328,24 @@ class Recipe:
     def _check_adapters(self) -> None:
         """Adapters are trained, and exported without the parts that can be named and that stay as
         they are."""
-        if self.model.lora is not None and "decoder" in self.optimizer.freeze:
+        lora = self.model.lora
+        adapted = () if lora is None else tuple(lora.ranks) or ("decoder",)
+        frozen = [part for part in self.optimizer.freeze if any(belongs(a, part) for a in adapted)]
+        if frozen:
             raise ConfigError(
                 Text(
-                    "optimizer.freeze=['decoder'] also freezes the adapters of [model.lora], "
-                    "expected the tower alone, since the decoder's own weights stay as they are "
-                    "anyway: remove 'decoder'",
-                    "optimizer.freeze=['decoder'] 把 [model.lora] 的适配器也冻结了；解码器自身的"
-                    "权重本来就不变，应只冻结图像塔；请去掉 'decoder'",
+                    f"optimizer.freeze={frozen} also freezes the adapters of [model.lora], "
+                    "expected other parts alone, since the own weights of a part with adapters "
+                    f"stay as they are anyway: remove {frozen[0]!r}",
+                    f"optimizer.freeze={frozen} 把 [model.lora] 的适配器也冻结了；有适配器的部分"
+                    f"自身的权重本来就不变，应只冻结其他部分；请去掉 {frozen[0]!r}",
                 )
             )
         if self.run.export != "adapter":
             return
-        assistant, frozen = self.model.assistant, "tower" in self.optimizer.freeze
+        assistant, locked = self.model.assistant, "tower" in self.optimizer.freeze
         named = assistant is not None and isinstance(assistant.decoder, str)
-        if not named or not frozen or self.model.lora is None:
+        if not named or not locked or adapted != ("decoder",):
             raise ConfigError(
                 Text(
                     "run.export='adapter' leaves out tower and decoder, expected [model.assistant] "

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seesay.data.batches import Batch, Batches, Samples
 from seesay.data.transform import ImageTransform
@@ -178,6 +178,10 @@ def _last_snapshot(recipe: Recipe, checkpoints: Checkpoints, resume: bool) -> Sn
     return snapshot
 
 
+def _trained_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
 class _Run:
     def __init__(self, recipe: Recipe, processes: Processes) -> None:
         self.recipe = recipe
@@ -217,7 +221,8 @@ class _Run:
             after = snapshot.step if snapshot else None
             self._log = RunLog(self._folder, recipe.log, after=after, steps=self.steps)
             self._say(
-                f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, "
+                f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters "
+                f"({_trained_parameters(model) / 1e6:.2f} M trained), "
                 f"{self.steps} steps, {self._processes.count} x {self._processes.device}"
             )
         if snapshot is not None:
@@ -333,10 +338,13 @@ class _Run:
                 "gradient_norm": done.gradient_norm,
                 "lr": self._lr_at(number),
                 **self._trained.figures(),
+                **self._training_step.figures(),
                 "damaged": len(self._damage),
                 "seconds": round(seconds, 2),
                 "memory_mib": round(peak_memory_mib(self._processes.device)),
             }
+            if self._bundle.lora is not None:
+                values["trained_parameters"] = _trained_parameters(self._bundle.model)
             self._log.step(number, self._images_per_step, values)
         self._measure_and_save(number)
         self._meter.start()

@@ -34,7 +34,8 @@ from seesay.training.checkpoints import Checkpoints, Snapshot, TrainingState, wh
 from seesay.training.distributed import Processes, in_every_process, wait_for_all
 from seesay.training.recipe import Recipe, describe, model_folder
 from seesay.weights.bundle import Bundle
-from seesay.weights.lora import save_adapter
+from seesay.weights.hub import locate
+from seesay.weights.lora import rules_of, save_adapter
 from seesay.weights.saving import check_replaceable, mark_run, save_bundle
 
 RUN = "seesay-run.json"
@@ -237,7 +238,9 @@ class Outputs:
         save_bundle(model_folder(self._recipe), self._with_weights(weights), dtype, run=run_id)
         if self._bundle.lora is not None:
             adapter = Path(self._recipe.run.folder) / ADAPTER
-            save_adapter(adapter, weights, self._bundle.lora, base_of(self._recipe))
+            start = self._recipe.model.start
+            rules = None if start is None else rules_of(locate(start).folder)
+            save_adapter(adapter, weights, self._bundle.lora, base_of(self._recipe), rules)
 
     def _score(self, measured: Mapping[str, float]) -> float | None:
         best = self._recipe.evaluation.best

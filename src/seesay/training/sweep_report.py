@@ -23,7 +23,8 @@ from seesay.training.sweep import (
 )
 
 # Logged at each step under these names, besides the measures.
-KNOWN = ("step", "loss", "scale", "bias", "seconds", "memory_mib")
+COSTS = ("seconds", "memory_mib", "trained_parameters")
+KNOWN = ("step", "loss", "scale", "bias", *COSTS)
 NOTHING = "No measurement yet 还没有结果"
 Points = Sequence[tuple[float, float]]
 
@@ -123,7 +124,8 @@ def measures_of(config: SweepConfig, rows: Iterable[Mapping[str, Any]]) -> list[
 
 def last_rows(config: SweepConfig, cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """Returns the last measurement of each run."""
-    return _rows_of_runs(config, cells, -1, ("seconds", "memory_mib"))
+    adapted = any(COSTS[-1] in line for cell in cells for line in cell.log)
+    return _rows_of_runs(config, cells, -1, COSTS if adapted else COSTS[:-1])
 
 
 def first_rows(config: SweepConfig, cells: Sequence[Cell]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 and conversations about them."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from seesay.models.connectors import (
     QueryResamplerConfig,
 )
 from seesay.models.cross_attention import GatedCrossBlock
+from seesay.models.lora import adapter_off
 from seesay.models.mobilenet import MobileNetConfig
 from seesay.models.vit import VitConfig
 from seesay.models.vlm import Vlm, VlmConfig
@@ -49,7 +51,9 @@ class TrainedVlm(TrainedModel):
         """Returns, for each view, the mean of each image's embeddings or the loss of each answer,
         in float32 or wider."""
         dtype = next(self.model.parameters()).dtype
-        with computing_in(self._autocast, inputs):
+        refers = any(view.role == "references" for view in inputs)
+        adapters = adapter_off(self.model) if refers else nullcontext()
+        with adapters, computing_in(self._autocast, inputs):
             seen = {
                 view.source: self.model.connector(self.model.patches(self._pixels(images, dtype)))
                 for view, images in inputs.items()

@@ -19,7 +19,9 @@ from seesay.text import Text, detect_language
 PLAIN_CAPTIONS = ("caption", "captions", "text", "texts", "txt")
 LANGUAGES = ("en", "zh")
 ASKED = ("question", "answer")
-COLUMNS = ("image", *LANGUAGES, *PLAIN_CAPTIONS, *ASKED, "qa", "label", "cls", "objects", "key")
+REJECTED = "rejected"
+_OTHERS = ("qa", "label", "cls", "objects", "key")
+COLUMNS = ("image", *LANGUAGES, *PLAIN_CAPTIONS, *ASKED, REJECTED, *_OTHERS)
 _LARGEST_LABEL = 2**31 - 1
 
 
@@ -28,6 +30,8 @@ class Question(NamedTuple):
 
     question: str
     answer: str
+    rejected: str = ""
+    """An answer that is worse, to learn to prefer the other; "" if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +93,9 @@ def captions_from(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def questions_from(fields: Mapping[str, Any]) -> dict[str, tuple[Question, ...]]:
-    """Returns the questions of a row by language, from `question` and `answer` or from a list of
-    such pairs in `qa`. The language is detected from the question. Raises DataError for a question
-    without an answer."""
+    """Returns the questions of a row by language, from `question`, `answer` and perhaps `rejected`
+    or from a list of such in `qa`. The language is detected from the question. Raises DataError for
+    a question without an answer, or one that rejects its answer."""
     several = fields.get("qa")
     rows = [fields, *(several if isinstance(several, list | tuple) else ())]
     found: dict[str, list[Question]] = {}
@@ -109,8 +113,19 @@ def questions_from(fields: Mapping[str, Any]) -> dict[str, tuple[Question, ...]]
                     f"请补上 {missing}，或删除这一行",
                 )
             )
+        rejected = _text(row.get(REJECTED, ""))
+        if rejected and rejected == pair[1]:
+            raise DataError(
+                Text(
+                    f"{pair[0]!r:.80} has the same answer and `rejected`, {rejected!r:.40}, "
+                    "expected two different ones: correct one, or remove the row",
+                    f"{pair[0]!r:.80} 的 answer 和 rejected 都是 {rejected!r:.40}；应各不相同；"
+                    "请改正其一，或删除这一行",
+                )
+            )
         if all(pair):
-            found.setdefault(detect_language(pair[0]), []).append(Question(*pair))
+            one = Question(pair[0], pair[1], rejected)
+            found.setdefault(detect_language(one.question), []).append(one)
     return {language: tuple(asked) for language, asked in found.items()}
 
 

@@ -45,6 +45,8 @@ class QuestionPair:
     answer: str
     kind: str
     language: Language
+    rejected: str = ""
+    """An answer that is wrong; "" if none is given."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,12 @@ from typing import Literal, get_args
 
 from seesay.data.added import write_added
 from seesay.data.files import check_folder, write_whole
-from seesay.data.formats.records import Record, Source
+from seesay.data.formats.records import REJECTED, Record, Source
 from seesay.data.questions.asking import NO, YES, Asking, AskingConfig, QuestionPair
 from seesay.data.questions.facts import FactReader, Facts
 from seesay.data.questions.lexicon import Lexicon, Thing, read_lexicon
 from seesay.data.questions.pope import Pope, Strategy
+from seesay.data.questions.preferences import Preferences
 from seesay.data.sources import RecordsConfig, open_records, read_classes, used_records
 from seesay.errors import ConfigError, DataError, ImageError
 from seesay.text import Language, Text
@@ -29,13 +30,14 @@ second is not."""
 class QuestionsConfig(AskingConfig):
     """Which questions are made."""
 
-    kind: Literal["rules", "pope"] = "rules"
+    kind: Literal["rules", "pope", "preferences"] = "rules"
     """`rules`: all that captions, objects and classes answer; `pope`: whether labelled objects are
-    there, to measure how often an assistant sees what is not there."""
+    there, to measure how often an assistant sees what is not there; `preferences`: each with a
+    wrong answer about an absent object, to learn not to."""
     strategy: Strategy = "random"
     """How POPE draws absent objects."""
     objects: int = 3
-    """Present objects, and absent ones, that POPE asks about in each picture."""
+    """Present objects, and absent ones, that `pope` and `preferences` ask about in each picture."""
     lexicon: Path | None = None
     """Lexicon file; none: the one that comes with seesay."""
 
@@ -70,6 +72,7 @@ class Example:
     key: str
     question: str
     answer: str
+    rejected: str
     captions: tuple[str, ...]
     objects: tuple[str, ...]
 
@@ -112,7 +115,7 @@ def make_questions(
     if not any(asked for _, asked in questions):
         raise _nothing(records, config)
     with write_whole(out) as unfinished:
-        write_added(unfinished, ((key, {"qa": [*map(asdict, q)]}) for key, q in questions))
+        write_added(unfinished, ((key, {"qa": [*map(_row, q)]}) for key, q in questions))
     return QuestionsReport(
         records=len(facts),
         asked=sum(1 for _, asked in questions if asked),
@@ -120,6 +123,11 @@ def make_questions(
         counts=tuple(_counts(records.languages, [one for _, q in questions for one in q])),
         examples=tuple(_examples(source, survey.numbers, questions, config, sample)),
     )
+
+
+def _row(one: QuestionPair) -> dict[str, str]:
+    row = asdict(one)
+    return row if one.rejected else {name: row[name] for name in row if name != REJECTED}
 
 
 class _Survey:
@@ -189,6 +197,11 @@ def _asker(
     if config.kind == "rules":
         asking = Asking(survey.lexicon, survey.things, facts, config)
         return asking.questions
+    if config.kind == "preferences":
+        preferences = Preferences(
+            survey.lexicon, survey.things, facts, objects=config.objects, seed=config.seed
+        )
+        return preferences.questions
     pope = Pope(
         survey.things,
         facts,
@@ -229,6 +242,7 @@ def _examples(
             key=key,
             question=one.question,
             answer=one.answer,
+            rejected=one.rejected,
             captions=tuple(text for texts in record.captions.values() for text in texts),
             objects=record.objects,
         )

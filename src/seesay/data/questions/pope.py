@@ -49,7 +49,7 @@ class Pope:
     ) -> Iterator[QuestionPair]:
         """The questions about a record in each language; none if it has too few objects or lacks
         too few."""
-        pairs = self._pairs(facts)
+        pairs = self.pairs(facts, self._objects)
         for language in languages:
             if language == "zh" and not all(self._things[n].zh for pair in pairs for n in pair):
                 continue
@@ -67,14 +67,16 @@ class Pope:
                         question=question, answer=told, kind="pope", language=language
                     )
 
-    def _pairs(self, facts: Facts) -> list[tuple[str, str]]:
+    def pairs(self, facts: Facts, least: int) -> list[tuple[str, str]]:
+        """Returns up to k objects of a record, each with one that it does not have; none if there
+        are fewer than `least` of either."""
         present = sorted(set(facts.objects), key=lambda one: self._draw(facts.key, "pope", one))
         # Annotators leave things out, too; what captions mention is not asked about as absent.
         absent = [one for one in self._images if one not in facts.present]
-        if min(len(present), len(absent)) < self._objects:
+        if (most := min(len(present), len(absent))) < least:
             return []
         pairs = []
-        for name in present[: self._objects]:
+        for name in present[: min(self._objects, most)]:
             other = min(absent, key=lambda one: self._rank(facts.key, name, one))
             absent.remove(other)
             pairs.append((name, other))

@@ -21,7 +21,7 @@ DIGESTS = [
     *("e3f5f97f786347ef", "d27e395955018450", "a3bbdf86b9012664", "2c99b72edd492471"),
     *("f4fc718dd52f9cfc", "ddb5374d10353de6", "fc551e1b93c7c011", "884e113b2a665e4e"),
     *("19c5f9878aec709b", "bdaae3d0963a02b2", "6d234bee1bebfac0", "fa1446e3864c952b"),
-    "bb6172cceb9e9d64",
+    *("bb6172cceb9e9d64", "27375c0fbf28b455"),
 ]
 
 ROWS = {
@@ -48,6 +48,7 @@ ROWS = {
     11: "",
     12: "",
     13: "",
+    14: "INSERT INTO page_vectors VALUES (1, 'm', 2, x'003c0000')",
 }
 
 

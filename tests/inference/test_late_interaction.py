@@ -145,3 +145,59 @@ def test_another_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"architectures": ["BertModel"]}', encoding="utf-8")
     with pytest.raises(WeightsError, match="compares a query with pages"):
         load_pages(str(tmp_path))
+
+
+# config.json of vidore/colqwen2-base with the adapter merged (tsystems/colqwen2-2b-v1.0-merged).
+AUTHORS = {
+    "architectures": ["ColQwen2"],
+    "attention_dropout": 0.0,
+    "bos_token_id": 151643,
+    "eos_token_id": 151645,
+    "hidden_act": "silu",
+    "hidden_size": 1536,
+    "image_token_id": 151655,
+    "initializer_range": 0.02,
+    "intermediate_size": 8960,
+    "max_position_embeddings": 32768,
+    "max_window_layers": 28,
+    "model_type": "qwen2_vl",
+    "num_attention_heads": 12,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-06,
+    "rope_scaling": {"mrope_section": [16, 24, 24], "rope_type": "default", "type": "default"},
+    "rope_theta": 1000000.0,
+    "sliding_window": 32768,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.46.3",
+    "use_cache": True,
+    "use_sliding_window": False,
+    "video_token_id": 151656,
+    "vision_config": {
+        "hidden_size": 1536,
+        "in_chans": 3,
+        "model_type": "qwen2_vl",
+        "spatial_patch_size": 14,
+    },
+    "vision_end_token_id": 151653,
+    "vision_start_token_id": 151652,
+    "vision_token_id": 151654,
+    "vocab_size": 151936,
+}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_published_settings_are_read_to_the_last(nested):
+    published = AUTHORS
+    if nested:  # as the conversion writes them: those of the language model twice
+        text = {k: v for k, v in AUTHORS.items() if k not in ("vision_config", "architectures")}
+        vlm = {**AUTHORS, "text_config": {**text, "model_type": "qwen2_vl_text"}}
+        published = {"model_type": "colqwen2", "embedding_dim": 128, "vlm_config": vlm}
+    names = ["model.embed_tokens.weight", "visual.patch_embed.proj.weight", "lm_head.weight"]
+    found = read_colqwen2(published, names)
+    decoder, tower = found.model.vlm.decoder, found.model.vlm.tower
+    assert (decoder.dim, decoder.depth, decoder.key_heads, decoder.tied) == (1536, 28, 2, True)
+    assert decoder.rope.sections == (16, 24, 24) and found.model.embed_dim == 128
+    assert (tower.dim, tower.depth, found.model.vlm.connector.text_dim) == (1280, 32, 1536)
+    assert found.rules["lm_head.weight"] is None

@@ -11,9 +11,9 @@ import typer
 
 from seesay.cli.options import (
     Answering,
-    AskedAgain,
     Collection,
     Json,
+    RerankEvidence,
     Verifier,
     Where,
     with_answering,
@@ -81,7 +81,7 @@ def ask(
     mode: Mode = None,
     collection: Collection = None,
     where: Where = None,
-    rerank: AskedAgain = None,
+    rerank: RerankEvidence = None,
     verifier: Verifier = None,
     answering: Answering,
     json: Json = False,

@@ -308,7 +308,7 @@ Verifier = Annotated[
         ),
     ),
 ]
-AskedAgain = Annotated[
+RerankEvidence = Annotated[
     str | None,
     typer.Option(
         "--rerank",

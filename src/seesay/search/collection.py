@@ -25,7 +25,7 @@ from seesay.search.asking.likeness import THRESHOLD, FoldedHit, fold
 from seesay.search.asking.query import Query, QueryArguments, spelled_out
 from seesay.search.asking.results import Hit, Results
 from seesay.search.asking.searcher import Searcher
-from seesay.search.asking.second_stage import Again, score_again
+from seesay.search.asking.second_stage import Rescored, score_again
 from seesay.search.asking.tags import TagReport, tag
 from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.export import export
@@ -285,7 +285,7 @@ class Collection:
             )
         return self._searching().search(query)
 
-    def rerank(self, name: str, words: str, units: Sequence[int]) -> Again:
+    def rerank(self, name: str, words: str, units: Sequence[int]) -> Rescored:
         """Scores the first of these units again with a second-stage model; see `score_again`."""
         return score_again(self.store, name, words, np.array(units, np.int64), np.zeros(len(units)))
 

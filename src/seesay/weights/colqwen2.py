@@ -35,6 +35,7 @@ DIM = 128
 """Width of the vectors in the authors' layout, whose config does not say."""
 _PROJECTIONS = ("embedding_proj_layer.weight", "custom_text_proj.weight")
 _HEAD = "lm_head.weight"
+_OF_PICTURES = ("image_token_id", "video_token_id")
 
 
 def is_colqwen2(published: dict[str, Any]) -> bool:
@@ -63,9 +64,9 @@ def read_colqwen2(
     model, which some files still have, is not wanted."""
     nested = "vlm_config" in published
     if nested:
-        published = {**published, "vlm_config": _without_copies(published["vlm_config"])}
+        published = {**published, "vlm_config": _each_once(published["vlm_config"])}
     else:
-        published = _without_copies(published)
+        published = _each_once(published)
     with every_setting(published, "config.json", KNOWN) as c:
         whole = c.section("vlm_config") if nested else c
         dim = c.get("embedding_dim", DIM) if nested else DIM
@@ -83,10 +84,15 @@ def read_colqwen2(
     return ModelBlueprint(model=config, rules=rules)
 
 
-def _without_copies(vlm: dict[str, Any]) -> dict[str, Any]:
-    """transformers 4.52 to 4.57 wrote the settings of the language model twice."""
-    text = vlm.get("text_config") or {}
-    return {k: v for k, v in vlm.items() if k == "model_type" or k not in text or text[k] != v}
+def _each_once(vlm: dict[str, Any]) -> dict[str, Any]:
+    """transformers 4.52 to 4.57 wrote the settings of the language model twice, and those of
+    pictures among them."""
+    text = vlm.get("text_config")
+    if not text:
+        return vlm
+    own = {name: value for name, value in text.items() if name not in _OF_PICTURES}
+    rest = {k: v for k, v in vlm.items() if k == "model_type" or k not in own or own[k] != v}
+    return {**rest, "text_config": own}
 
 
 def _no_pages(folder: Path, kinds: object) -> WeightsError:

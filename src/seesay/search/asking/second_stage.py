@@ -26,7 +26,7 @@ _LOADING = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Again:
+class Rescored:
     """Results after the second stage."""
 
     order: Int[np.ndarray, " found"]
@@ -43,10 +43,10 @@ def score_again(
     words: str,
     units: Int[np.ndarray, " found"],
     confidences: Float[np.ndarray, " found"],
-) -> Again:
+) -> Rescored:
     """Scores the first texts or pages again, by the kind of this model. Raises UnknownModelError,
     DownloadError or WeightsError for the model, CollectionDamagedError for damaged vectors."""
-    unchanged = Again(order=np.arange(len(units)), confidences=confidences)
+    unchanged = Rescored(order=np.arange(len(units)), confidences=confidences)
     if not words or not len(units):
         return unchanged
     from seesay.inference.reranker import Reranker, compares_pages  # torch
@@ -67,7 +67,7 @@ def score_again(
     order, confidences = np.arange(len(units)), confidences.copy()
     confidences[texts] = np.round(100 * found)
     order[texts] = np.asarray(texts)[np.argsort(-found, kind="stable")]
-    return Again(order=order, confidences=confidences[order])
+    return Rescored(order=order, confidences=confidences[order])
 
 
 def _by_page(
@@ -76,7 +76,7 @@ def _by_page(
     words: str,
     units: Int[np.ndarray, " found"],
     confidences: Float[np.ndarray, " found"],
-) -> Again:
+) -> Rescored:
     page_of = store.page_vectors.of_passages(units[:_DEPTH].tolist())
     stands_on = [(row, page_of.get(unit)) for row, unit in enumerate(units[:_DEPTH].tolist())]
     first = list(dict.fromkeys(page for _, page in stands_on if page is not None))[:MOST]
@@ -96,13 +96,14 @@ def _by_page(
         # kept and given out in the new order; those of pictures and of texts mean different things.
         rows = [(row, page) for row, page in stands_on if page in scores]
         pictures = [row for row, page in rows if units[row] == page]
-        for some in (pictures, [row for row, _ in rows if row not in set(pictures)]):
+        texts = [row for row, page in rows if units[row] != page]
+        for some in (pictures, texts):
             ranks = np.argsort([-scores[page_of[int(units[row])]] for row in some], kind="stable")
             order[some] = np.asarray(some, np.int64)[ranks]
             values[some] = np.sort(confidences[some])[::-1]
     lacking = len(first) - len(ready)
     notes = (_lacking(lacking, len(first), name),) if lacking else ()
-    return Again(order=order, confidences=values, notes=notes)
+    return Rescored(order=order, confidences=values, notes=notes)
 
 
 def load(name: str) -> "Reranker | PageEmbedder":

@@ -5,6 +5,7 @@ kB, so they are read page by page.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float16
@@ -75,7 +76,7 @@ class PageVectors:
             for dim, raw in self._database.rows(
                 "SELECT dim, vectors FROM page_vectors WHERE unit = ?", (passage,)
             ):
-                yield passage, decoded(lambda raw, dim=dim: _array(raw, dim), raw)
+                yield passage, decoded(partial(_array, dim), raw)
 
     def size(self) -> tuple[int, int]:
         """Returns the number of pages with vectors, and the bytes of all vectors."""
@@ -89,7 +90,7 @@ class PageVectors:
         return self._database.run("DELETE FROM page_vectors")
 
 
-def _array(raw: bytes, dim: int) -> Float16[np.ndarray, "tokens embed"]:
+def _array(dim: int, raw: bytes) -> Float16[np.ndarray, "tokens embed"]:
     vectors = np.frombuffer(raw, HALF).reshape(-1, dim)
     if not len(vectors) or not np.isfinite(vectors).all():
         raise ValueError(f"{len(vectors)} vectors")

@@ -85,11 +85,7 @@ def index(
     if not models.space.active and (active := store.spaces.active()):
         raise _another_model(store, models.space, active)
     detector = None if options.detect is None else load_detector(options.detect)
-    late = None
-    if options.late not in (None, NONE):
-        from seesay.inference.late_interaction import load_pages  # only if it is asked for
-
-        late = load_pages(str(options.late))
+    late = _late(options.late)
     if options.ocr:
         require_ocr()
     settings = ReadSettings(
@@ -115,6 +111,15 @@ def index(
             late=late,
         )
         return run()
+
+
+def _late(name: str | None) -> "PageEmbedder | None":
+    """Loads the model that gives pages their vectors, if one is named."""
+    if name is None or name == NONE:
+        return None
+    from seesay.inference.late_interaction import load_pages  # torch
+
+    return load_pages(name)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -29,7 +29,7 @@ def embed_pages(
     pages: "PageEmbedder",
     options: IndexOptions,
     *,
-    run: int,
+    run: int | None,
     stopping: Event,
     tell: Callable[[int, int], None],
 ) -> tuple[int, int]:

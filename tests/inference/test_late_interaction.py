@@ -95,6 +95,16 @@ def test_a_special_token_in_a_query_is_text(reference):
     assert len(ours.embed_query(typed)) == count
 
 
+@torch.no_grad()
+def test_a_row_does_not_depend_on_its_padding_which_gets_zeros(reference):
+    ours = load_pages(str(reference.folder), device="cpu", dtype="float32").model
+    ids = torch.tensor([[5, 6, 7], [8, 9, 0]])
+    mask = ids != 0
+    both = ours(ids, mask=mask)
+    assert not both[1, 2].any() and torch.allclose(both[0].norm(dim=-1), torch.ones(3))
+    assert torch.allclose(both[1:, :2], ours(ids[1:, :2]), atol=1e-6)
+
+
 def test_vectors_of_other_weights_are_told_apart(reference, tmp_path):
     ours = load_pages(str(reference.folder), device="cpu", dtype="float32")
     same = load_pages(str(reference.folder), device="cpu", dtype="bfloat16")

@@ -95,6 +95,7 @@ class PageEmbedder:
         picture = self.inputs.picture(image.convert("RGB"), alone=True)
         (count,) = picture.media.counts
         ids = [*self._before, *self._placeholder * count, *self._after]
+        # As in training (colpali-engine); transformers 5 counts positions as in a text.
         grids = [[replace(grid, start=len(self._before)) for grid in picture.grids]]
         device = self.model.out.weight.device
         positions, _ = multimodal_positions(torch.ones(1, len(ids), dtype=torch.bool), grids)

@@ -48,7 +48,7 @@ ROWS = {
     11: "",
     12: "",
     13: "",
-    14: "INSERT INTO page_vectors VALUES (1, 'm', 2, x'003c0000')",
+    14: "",
 }
 
 

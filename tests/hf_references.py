@@ -30,6 +30,25 @@ ROBERTA = dict(
     pad_token_id=PAD,
     layer_norm_eps=1e-5,
 )
+ENTAILMENT = ("CONTRADICTION", "neutral", "entailment")
+
+
+def entailment_folder(folder: Path, favours: str | None = None) -> Path:
+    """An XLM-R that tells whether a text follows; with `favours`, always this label."""
+    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+    torch.manual_seed(0)
+    sizes = dict(ROBERTA, max_position_embeddings=25, pad_token_id=0)
+    config = XLMRobertaConfig(**sizes, id2label=dict(enumerate(ENTAILMENT)))
+    model = randomise(XLMRobertaForSequenceClassification(config).eval(), norms=1.0)
+    if favours is not None:
+        with torch.no_grad():
+            model.classifier.out_proj.bias[ENTAILMENT.index(favours)] += 20.0
+    model.save_pretrained(folder)
+    write_tokenizer(folder)
+    return folder
+
+
 IMAGE_STAGES = layers("image.blocks", "vision_model.encoder.layers")
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from seesay.api.bodies import SearchBody
 from seesay.api.config import ServerConfig, needs_token
 from seesay.errors import ConfigError
 
@@ -34,3 +35,11 @@ def test_whatever_may_be_reached_from_outside_needs_one(host):
 def test_nonsense_is_refused_with_both_values(setting, said):
     with pytest.raises(ConfigError, match=said):
         ServerConfig(**setting)
+
+
+def test_a_request_asks_for_the_server_s_reranker_and_names_none():
+    body = SearchBody(query="boats", rerank=True)
+    assert body.to_query(ServerConfig(rerank="colqwen2")).rerank == "colqwen2"
+    assert SearchBody(query="boats").to_query(ServerConfig(rerank="colqwen2")).rerank is None
+    with pytest.raises(ConfigError, match=r"has no reranker.*seesay serve --rerank NAME"):
+        body.to_query(ServerConfig())

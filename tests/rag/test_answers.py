@@ -6,6 +6,7 @@ import pytest
 
 import seesay
 from chat_server import chat_server, completion
+from hf_references import entailment_folder
 from rag_notes import Says
 from seesay.errors import ConfigError
 from seesay.inference.answer import Answer
@@ -141,6 +142,36 @@ def test_a_model_writes_claims_that_are_verified(notes):
 def test_a_model_that_does_not_agree_keeps_a_claim_back(notes):
     model = Says(as_claims(("Harwick Library opened in 1931.", [1, 2])), "no")
     assert ask("When did Harwick Library open?", notes, assistant=model).status == "not found"
+
+
+@pytest.mark.parametrize("kind, status", [("entailment", "answered"), ("neutral", "not found")])
+def test_a_model_of_entailment_checks_texts_in_place_of_the_one_that_writes(
+    notes, tmp_path, kind, status
+):
+    folder = entailment_folder(tmp_path, favours=kind)
+    model = Says(as_claims(("Harwick Library opened in 1931.", [1, 2])), "no")
+    question = "When did Harwick Library open?"
+    answer = ask(question, notes, assistant=model, verifier=str(folder))
+    assert answer.status == status
+    assert len(model.asked) == 1  # not for its own yes or no
+    if status != "answered":
+        assert answer.dropped[0].reason.en == "it does not follow from the evidence"
+    with pytest.raises(ConfigError, match="nothing to check in the mode quote"):
+        ask(question, notes, verifier=str(folder))
+
+
+def test_a_reranker_puts_the_evidence_in_order(notes):
+    read = Question.of("When did the library open?")
+    asked = []
+
+    def turned(words, units):
+        asked.append(words)
+        return list(reversed(units))
+
+    before, after = gather(notes, read), gather(notes, read, rerank=turned)
+    assert len(before) > 1 and asked == [read.text]
+    assert [one.unit for one in after] != [one.unit for one in before]
+    assert after[-1].unit == before[0].unit
 
 
 def test_an_endpoint_is_asked_for_json_of_the_schema(notes):

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from rag_notes import Says
@@ -5,6 +6,7 @@ from seesay.rag.claims import Claim, as_data, plain_text, read_claims
 from seesay.rag.evidence import Evidence
 from seesay.rag.verification import (
     AssistantVerifier,
+    EntailmentVerifier,
     Judgement,
     PresenceVerifier,
     RuleVerifier,
@@ -166,3 +168,47 @@ def test_markup_addresses_and_invisible_characters_are_taken_out():
 def test_evidence_is_written_as_one_line_each():
     lines = as_data([evidence('a\n"}{</evidence>'), evidence("b", 2)]).splitlines()
     assert len(lines) == 2 and "</evidence>" not in lines[0]
+
+
+class Follows:
+    """What a model of entailment may say of sentences: entailment, neutral, contradiction."""
+
+    def __init__(self, **shares):
+        self.shares, self.asked = shares, []
+
+    def probabilities(self, texts, claim):
+        self.asked += [(text, claim) for text in texts]
+        words = [next((w for w in self.shares if w in text), "") for text in texts]
+        return np.array([self.shares.get(word, (0.1, 0.8, 0.1)) for word in words])
+
+
+def test_entailment_judges_sentence_by_sentence_and_quotes_the_one_that_bears_the_claim():
+    both = [evidence(CHINESE, 2), evidence(TEXT)]
+    claim = "It has been open for visitors since 1931."
+    follows = Follows(opened=(0.6, 0.3, 0.1), Dogs=(0.2, 0.1, 0.7))
+    found = EntailmentVerifier(follows).judge(claim, both)
+    assert found.verdict == "supported"
+    (quote,) = found.quotes
+    assert quote.evidence == 1 and "opened in 1931" in quote.text and aligned(quote, both)
+    assert ("Harwick Library opened in 1931.", claim) in follows.asked
+    assert all(asked == claim for _, asked in follows.asked)
+
+
+@pytest.mark.parametrize(
+    "shares, verdict",
+    [
+        ({"opened": (0.49, 0.02, 0.49)}, "not found"),
+        ({"opened": (0.2, 0.2, 0.6)}, "contradicted"),
+        ({"Dogs": (0.1, 0.3, 0.6), "opened": (0.4, 0.2, 0.4)}, "not found"),
+        ({}, "not found"),
+    ],
+)
+def test_what_does_not_follow_is_refused_with_a_reason(shares, verdict):
+    found = EntailmentVerifier(Follows(**shares)).judge("It opened.", [evidence(TEXT)])
+    assert found.verdict == verdict and not found.quotes
+    assert ("contradicts" in found.reason.en) == (verdict == "contradicted")
+
+
+def test_a_picture_without_a_text_lets_nothing_follow():
+    found = EntailmentVerifier(Follows()).judge("It opened.", [evidence("", kind="image")])
+    assert found.verdict == "not found"

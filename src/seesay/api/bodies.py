@@ -135,6 +135,9 @@ class SearchBody(_Filtered):
         validation_alias=AliasChoices("retrievers", "lanes"),  # as clients of 0.1 send it
     )
     """Search only by pictures ("image"), by the meaning of texts ("text"), or by keywords."""
+    rerank: bool = False
+    """Have the first results scored again by the server's reranker (`seesay serve --rerank`):
+    slower, more exact."""
 
     def to_query(self, config: ServerConfig) -> Query:
         """As search knows it. Raises ConfigError and ImageError for what cannot be asked."""
@@ -148,6 +151,7 @@ class SearchBody(_Filtered):
             offset=self.offset,
             min_confidence=self.min_confidence,
             retrievers=self.retrievers,
+            rerank=config.second_stage(self.rerank),
         )
 
 
@@ -197,6 +201,8 @@ class AnswersBody(_Narrowed):
     """Earlier questions, oldest first, for one that refers to them: "And who designed it?"."""
     mode: Literal["quote", "assistant"] = "quote"
     """Answer with sentences of the collection, or with what the server's model writes from it."""
+    rerank: bool = False
+    """Have the evidence put in order by the server's reranker (`seesay serve --rerank`)."""
     stream: bool = False
     """Send each step as it comes, as server-sent events."""
 

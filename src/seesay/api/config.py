@@ -91,6 +91,11 @@ class ServerConfig:
     """Longest that an answer of the assistant may take, with its wait for others."""
     picture_hosts: tuple[str, ...] = ()
     """Hosts from which a conversation may have pictures fetched; none: all are sent as data."""
+    rerank: str | None = None
+    """The model that scores the first results again for requests that ask for it; None for none."""
+    verifier: str | None = None
+    """The model of entailment that checks what the assistant writes of texts; None: it checks
+    itself."""
     threads: int = 0
     """Requests that are computed at once; 0 for one a processor."""
 
@@ -132,6 +137,20 @@ class ServerConfig:
             )
         for token in (self.token, self.read_token):
             _check_token(token)
+
+    def second_stage(self, asked: bool) -> str | None:
+        """Returns the model that scores the results of a request again, if it asks for that. Raises
+        ConfigError where there is none: requests name no models."""
+        if asked and self.rerank is None:
+            raise ConfigError(
+                Text(
+                    "rerank is true, and this server has no reranker; expected rerank left out; "
+                    "or start the server with seesay serve --rerank NAME",
+                    "rerank 为 true，而这台服务器没有重排模型；应省略 rerank；"
+                    "或用 seesay serve --rerank 名称 启动服务器",
+                )
+            )
+        return self.rerank if asked else None
 
     @property
     def workers(self) -> int:

@@ -13,6 +13,8 @@ from seesay.api.metrics import Metrics
 from seesay.api.work import Work
 from seesay.errors import CollectionError
 from seesay.inference.answering import ServedAssistant
+from seesay.rag.verification import open_verifier
+from seesay.search.asking import second_stage
 from seesay.search.collection import Collection
 from seesay.search.library import Library
 from seesay.text import Text
@@ -103,6 +105,10 @@ class Service:
         """Load everything; /ready reports a failure."""
         try:
             self.library.warm_up()
+            if self.config.rerank is not None:
+                second_stage.load(self.config.rerank)
+            if self.config.verifier is not None:
+                open_verifier(self.config.verifier)
             if self.assistant is not None:
                 self.assistant.get()
         except Exception as error:

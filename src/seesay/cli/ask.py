@@ -2,14 +2,22 @@
 a question to a collection, answered with citations."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from seesay.cli.options import Answering, Collection, Json, Where, with_answering
+from seesay.cli.options import (
+    Answering,
+    Collection,
+    Json,
+    RerankEvidence,
+    Verifier,
+    Where,
+    with_answering,
+)
 from seesay.cli.output import say
 from seesay.text import Text, printable, to_unicode
 
@@ -73,6 +81,8 @@ def ask(
     mode: Mode = None,
     collection: Collection = None,
     where: Where = None,
+    rerank: RerankEvidence = None,
+    verifier: Verifier = None,
     answering: Answering,
     json: Json = False,
 ) -> None:
@@ -83,9 +93,11 @@ def ask(
     given = [*(pictures or ()), *(() if question is None else (question,))]
     paths, wanted = _split(given, questions or [])
     if not paths:
-        _ask_collection(wanted, mode, collection, where or [], answering, as_json=json)
+        again = inquiry(mode, collection, where or [], answering, rerank=rerank, verifier=verifier)
+        _ask_collection(wanted, again, as_json=json)
         return
-    refuse_with_pictures(mode=mode, collection=collection, where=where)
+    only = {"rerank": rerank, "verifier": verifier}
+    refuse_with_pictures(mode=mode, collection=collection, where=where, **only)
     config = answering.config()
     assistant = answering.load(len(paths))
     images = read_pictures(paths)
@@ -145,19 +157,13 @@ def refuse_with_pictures(**given: object) -> None:
         )
 
 
-def _ask_collection(  # the options of the command
-    questions: Sequence[str],
-    mode: Literal["quote", "assistant", "endpoint"] | None,
-    collection: str | None,
-    where: Sequence[str],
-    answering: Answering,
-    *,
-    as_json: bool,
+def _ask_collection(
+    questions: Sequence[str], opened: "AbstractContextManager[Inquiry]", *, as_json: bool
 ) -> None:
     from seesay.cli.output import print_json
     from seesay.search.plain import to_plain
 
-    with inquiry(mode, collection, where, answering) as inquiring:
+    with opened as inquiring:
         for question in questions:
             answer = inquiring.ask(question)
             if as_json:
@@ -177,6 +183,8 @@ class Inquiry:
     endpoint: str | None
     assistant: "AnyAssistant | None"
     where: Sequence[str]
+    rerank: str | None = None
+    verifier: str | None = None
     history: list[str] = field(default_factory=list)
     """The questions so far, as they were understood."""
 
@@ -194,6 +202,8 @@ class Inquiry:
                 endpoint=self.endpoint,
                 where=self.where,
                 history=self.history,
+                rerank=self.rerank,
+                verifier=self.verifier,
             )
         self.history.append(answer.understood)
         return answer
@@ -205,6 +215,9 @@ def inquiry(
     collection: str | None,
     where: Sequence[str],
     answering: Answering,
+    *,
+    rerank: str | None = None,
+    verifier: str | None = None,
 ) -> Iterator[Inquiry]:
     """Opens a collection and the model that answers, if any, to ask questions."""
     from seesay.cli.inputs import load_model, opened
@@ -212,7 +225,8 @@ def inquiry(
 
     if mode is None:
         mode = "endpoint" if answering.endpoint else "assistant" if answering.model else "quote"
-    config = AskConfig(mode=mode, endpoint=answering.endpoint)  # before anything is loaded
+    # Before anything is loaded.
+    config = AskConfig(mode=mode, endpoint=answering.endpoint, rerank=rerank, verifier=verifier)
     with opened(collection, device=answering.device) as here:
         load_model(here, for_words=True)
         yield Inquiry(
@@ -221,6 +235,8 @@ def inquiry(
             endpoint=answering.endpoint,
             assistant=None if mode == "quote" else answering.load(config.limits.pictures),
             where=where,
+            rerank=rerank,
+            verifier=verifier,
         )
 
 

@@ -130,6 +130,20 @@ Ocr = Annotated[
 ]
 
 
+Late = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=say(
+            "Give the pages of documents vectors of this model of late interaction, such as "
+            "colqwen2, for search --rerank; none removes them.",
+            "用这个延迟交互模型（如 colqwen2）为文档的页面计算向量，供 search --rerank 使用；"
+            "none 表示移除。",
+        ),
+    ),
+]
+
+
 def index(
     paths: Paths = None,
     collection: Collection = None,
@@ -144,6 +158,7 @@ def index(
     prune: Prune = False,
     detect: Detect = None,
     ocr: Ocr = False,
+    late: Late = None,
     max_pages: MaxPages = None,
     max_pixels: MaxPixels = None,
     max_file_size: MaxFileSize = None,
@@ -155,7 +170,7 @@ def index(
     from seesay.search.indexing.options import IndexOptions
 
     limits = read_limits(max_pixels, max_file_size, seconds, max_pages)
-    fills = paths or detect is not None or ocr
+    fills = paths or detect is not None or ocr or late is not None
     if (model is None) != (text_model is None) and not fills:
         switch(collection, (model, text_model), device, limits=limits, as_json=json)
         return
@@ -168,6 +183,7 @@ def index(
         prune=prune,
         detect=detect,
         ocr=ocr,
+        late=late,
         limits=limits,
     )
     given = paths or []
@@ -233,7 +249,7 @@ def _show(here: "Opened", report: "IndexReport", *, as_json: bool) -> None:
 
 def summary(report: "IndexReport") -> str:
     """One line: indexed 9,981 · unchanged 70,012 · skipped 7 (see `seesay errors`)."""
-    from seesay.cli.results import duration
+    from seesay.cli.results import duration, size
 
     skipped = report.failed + report.skipped
     counts = [
@@ -249,6 +265,12 @@ def summary(report: "IndexReport") -> str:
         (say("skipped", "跳过"), skipped, True),
     ]
     line = " · ".join(f"{name} {count:,}" for name, count, always in counts if count or always)
+    if report.pages:
+        each = size(report.page_bytes // report.pages)
+        line += say(
+            f" · vectors of pages {report.pages:,} ({each} each)",
+            f" · 页面向量 {report.pages:,}（每页 {each}）",
+        )
     if skipped or report.partial:
         line += say(" (see `seesay errors`)", "（详见 `seesay errors`）")
     return f"{line}{_left_out(report)} · {duration(report.seconds)}"

@@ -295,6 +295,32 @@ class Answering:
         return load_assistant(self.model, self.endpoint, self.device, pictures)
 
 
+Verifier = Annotated[
+    str | None,
+    typer.Option(
+        "--verifier",
+        metavar="NAME",
+        help=say(
+            "Model of entailment, such as xlm-r-xnli, that checks what a model writes of texts, in "
+            "place of that model's own yes or no.",
+            "用这个文本蕴含模型（如 xlm-r-xnli）核查模型依据文字写出的说法，"
+            "代替该模型自己的是否判断。",
+        ),
+    ),
+]
+RerankEvidence = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank",
+        metavar="NAME",
+        help=say(
+            "Put the evidence in order with this reranker, as in search.",
+            "用这个重排模型给依据排序，与 search 相同。",
+        ),
+    ),
+]
+
+
 def with_answering(
     *, max_tokens: int = 512
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.options import Device, Endpoint
+from seesay.cli.options import Device, Endpoint, Verifier
 from seesay.cli.output import say, working
 from seesay.text import Text
 
@@ -113,6 +113,17 @@ PictureHosts = Annotated[
         ),
     ),
 ]
+ServedReranker = Annotated[
+    str | None,
+    typer.Option(
+        "--rerank",
+        metavar="NAME",
+        help=say(
+            "Reranker for requests that ask for it, such as bge-reranker-v2-m3 or colqwen2.",
+            "供请求选用的重排模型，例如 bge-reranker-v2-m3 或 colqwen2。",
+        ),
+    ),
+]
 NoPage = Annotated[
     bool, typer.Option("--no-page", help=say("API and MCP only.", "只提供 API 和 MCP，不要网页。"))
 ]
@@ -129,6 +140,8 @@ def serve(
     assistant: ServedModel = None,
     endpoint: Endpoint = None,
     picture_host: PictureHosts = None,
+    rerank: ServedReranker = None,
+    verifier: Verifier = None,
     device: Device = None,
     no_page: NoPage = False,
 ) -> None:
@@ -147,6 +160,8 @@ def serve(
         read_token=read_token or None,
         index_folders=folders,
         picture_hosts=tuple(picture_host or ()),
+        rerank=rerank,
+        verifier=verifier,
     )
     served = ServedAssistant(assistant, endpoint=endpoint, device=device)
     with closing(listen(host, port)) as listener:

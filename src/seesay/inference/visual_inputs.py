@@ -359,12 +359,12 @@ class PackedInputs(_WithoutPrompt):
     def __init__(self, model: PackedVlm, settings: Mapping[str, Any], rule: "PackedRule"):
         self.model = model
         self._rule = rule
-        self._config = _native_resolution(settings, rule.config)
-        _check_patches(self._config, model)
+        self.config = _native_resolution(settings, rule.config)
+        _check_patches(self.config, model)
 
     def picture(self, image: Image.Image, *, alone: bool) -> VisualInput:
-        patches, grid = image_patches(image, self._config)
-        media = Media("image", (grid.tokens(self._config),))
+        patches, grid = image_patches(image, self.config)
+        media = Media("image", (grid.tokens(self.config),))
         return VisualInput(media, patches, grid, (self._grid(grid),))
 
     def video(self, file: str | Path) -> VisualInput:
@@ -373,26 +373,26 @@ class PackedInputs(_WithoutPrompt):
             seconds = duration(video.times)
             frames = [self._resized(frame, len(numbers)) for frame in video.frames(numbers)]
         stacked = np.stack([np.asarray(frame.image) for frame in frames])
-        patches, grid = pack_patches(stacked, self._config)
+        patches, grid = pack_patches(stacked, self.config)
         if self._rule.steps_apart:
-            times = tuple(patch_times(frames, self._config.frames))
+            times = tuple(patch_times(frames, self.config.frames))
             step = replace(grid, time=1)
-            counts = (step.tokens(self._config),) * grid.time
+            counts = (step.tokens(self.config),) * grid.time
             media = Media("video", counts, times)
             return VisualInput(media, patches, grid, (self._grid(step),) * grid.time)
         interval = 1.0
         if self._rule.positions_per_second is not None:
-            between = self._config.frames * seconds / len(frames)
+            between = self.config.frames * seconds / len(frames)
             interval = between * self._rule.positions_per_second
-        media = Media("video", (grid.tokens(self._config),))
+        media = Media("video", (grid.tokens(self.config),))
         return VisualInput(media, patches, grid, (self._grid(grid, interval),))
 
     def _resized(self, frame: VideoFrame, count: int) -> VideoFrame:
-        size = smart_resize_video(frame.image.size, count, self._config)
+        size = smart_resize_video(frame.image.size, count, self.config)
         return replace(frame, image=frame.image.resize(size, Image.Resampling.BICUBIC))
 
     def _grid(self, grid: PatchGrid, interval: float = 1.0) -> VisionGrid:
-        merge = self._config.merge
+        merge = self.config.merge
         return VisionGrid(
             start=0,
             time=grid.time,
@@ -413,8 +413,8 @@ class PackedInputs(_WithoutPrompt):
         )
 
     def _patches(self, one: VisualInput) -> Float[Tensor, "patches dim"]:
-        values = torch.from_numpy(normalise_patches(one.pixels, self._config))
-        apart = values.unflatten(1, (3, self._config.frames, -1))
+        values = torch.from_numpy(normalise_patches(one.pixels, self.config))
+        apart = values.unflatten(1, (3, self.config.frames, -1))
         draws = list(apart.shape)
         if one.media.modality == "image":
             draws[2] = 1  # a still picture is repeated as its next frame

@@ -132,16 +132,17 @@ class Bert(nn.Module):
         return ids[:, : int(used.max()) + 1] if len(used) else ids[:, :1]
 
 
-class BertScorer(nn.Module):
-    """Token ids of a query with a text -> one logit for each pair: how well the text answers the
-    query. The head is that of RoBERTa for classification (bge-reranker)."""
+class BertClassifier(nn.Module):
+    """Token ids of two texts -> one logit for each label: how well the second answers the first
+    (bge-reranker, one label), or whether it follows from it (entailment, three). The head is that
+    of RoBERTa for classification."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: BertConfig, labels: int = 1) -> None:
         super().__init__()
         self.config = config
         self.text = Bert(config)
         self.dense = nn.Linear(config.dim, config.dim)
-        self.out = nn.Linear(config.dim, 1)
+        self.out = nn.Linear(config.dim, labels)
 
-    def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, " batch"]:
-        return self.out(self.dense(self.text(ids)).tanh())[:, 0]
+    def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch labels"]:
+        return self.out(self.dense(self.text(ids)).tanh())

@@ -1,5 +1,5 @@
 """A decoder as a text tower: the vector of a text is its last token's hidden state
-(Qwen3-Embedding, arXiv 2506.05176)."""
+(Qwen3-Embedding, arXiv 2506.05176), and as a judge that answers yes or no (Qwen3-Reranker)."""
 
 from dataclasses import dataclass, field
 
@@ -60,3 +60,17 @@ class DecoderText(nn.Module):
     def _last(self, ids: Int[Tensor, "batch tokens"]) -> Int[Tensor, " batch"]:
         count = (ids != self.config.pad_id).sum(dim=1) + int(self.config.ends_with_pad)
         return (count - 1).clamp(0, ids.shape[1] - 1)
+
+
+class DecoderJudge(nn.Module):
+    """Token ids of a question that is answered by yes or no -> the logit of yes against no: its
+    sigmoid is the softmax over these two tokens (Qwen3-Reranker)."""
+
+    def __init__(self, config: DecoderTextConfig, yes: int, no: int) -> None:
+        super().__init__()
+        self.text = DecoderText(config)
+        self.yes, self.no = yes, no
+
+    def forward(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch 1"]:
+        logits = self.text.decoder.logits(self.text(ids)[:, None])
+        return logits[:, :, self.yes] - logits[:, :, self.no]

@@ -46,6 +46,7 @@ from seesay.rag.verification import (
     PresenceVerifier,
     RuleVerifier,
     Verifier,
+    open_verifier,
     verify,
 )
 from seesay.search.asking.confidence import THRESHOLD
@@ -77,6 +78,12 @@ class AskConfig:
     filter: Filter | None = None
     """Which passages may be evidence."""
     limits: EvidenceLimits = field(default_factory=EvidenceLimits)
+    rerank: str | None = None
+    """The name of a model that puts the passages in order before the best become evidence; see
+    `Query.rerank`."""
+    verifier: str | None = None
+    """The name of a model of entailment, such as xlm-r-xnli, that checks what a model writes of
+    texts, in place of that model's own yes or no."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -85,6 +92,16 @@ class AskConfig:
                     f"mode={self.mode!r} is not a way to answer; expected one of "
                     f"{', '.join(MODES)}; choose one",
                     f"mode={self.mode!r} 不是回答方式；应为 {'、'.join(MODES)} 之一；请改选",
+                )
+            )
+        if self.verifier and self.mode == "quote":
+            raise ConfigError(
+                Text(
+                    f"verifier={self.verifier!r} has nothing to check in the mode quote, which "
+                    "cites sentences as they stand; expected a mode in which a model writes; "
+                    "choose the mode assistant or endpoint, or leave the verifier out",
+                    f"quote 方式照引原句，verifier={self.verifier!r} 没有可核查的；"
+                    "应为由模型作答的方式；请改用 assistant 或 endpoint，或去掉 verifier",
                 )
             )
         if (self.mode == "endpoint") != bool(self.endpoint):
@@ -109,12 +126,15 @@ def ask(  # noqa: PLR0913  # every choice about a question
     where: Where = (),
     history: Sequence[str] = (),
     limits: EvidenceLimits | None = None,
+    rerank: str | None = None,
+    verifier: str | None = None,
 ) -> CitedAnswer:
     """Answers a question from a collection, given open or by name.
 
     `mode` defaults to "endpoint" with an endpoint, "assistant" with an assistant, else "quote".
     `assistant` is an open one or the name of a model; `where` restricts the evidence (see
-    `make_filter`); `history` holds earlier questions, which this one may refer to.
+    `make_filter`); `history` holds earlier questions, which this one may refer to. For `rerank` and
+    `verifier` see AskConfig.
 
     Raises ConfigError for a question without words and for choices that do not go together,
     CollectionError for a collection that is missing or empty, and what opening the model raises.
@@ -127,6 +147,8 @@ def ask(  # noqa: PLR0913  # every choice about a question
         endpoint=endpoint,
         filter=make_filter(where=where),
         limits=limits or EvidenceLimits(),
+        rerank=rerank,
+        verifier=verifier,
     )
     with ExitStack() as open_here:
         if not isinstance(collection, Collection):
@@ -156,7 +178,8 @@ def stream_answer(
     work = _Answering(collection, config, assistant)
     understood = work.understand(question, history)
     read = Question.of(understood)
-    evidence = gather(collection, read, limits=config.limits, filter=config.filter)
+    again = None if config.rerank is None else work.rerank
+    evidence = gather(collection, read, limits=config.limits, filter=config.filter, rerank=again)
     value = work.computed(read, evidence)
     if value is not None:
         evidence = (*evidence, value.cells)
@@ -201,6 +224,12 @@ class _Answering:
         if history and self._config.mode != "quote" and not self._sees_only():
             return rewritten(self._open(), question, history)
         return self_contained(question, history)
+
+    def rerank(self, words: str, units: Sequence[int]) -> list[int]:
+        """Returns passages in the order of the second stage."""
+        found = self._collection.rerank(self._config.rerank or "", words, units)
+        self.notes.extend(found.notes)
+        return [units[row] for row in found.order.tolist()]
 
     def computed(self, question: Question, evidence: Sequence[Evidence]) -> Computed | None:
         """Returns the answer that can be computed from a table in the evidence with certainty, in
@@ -247,9 +276,11 @@ class _Answering:
             yield from verify(quote(one, evidence, rare), evidence, [RuleVerifier()])
 
     def _written(self, question: Question, evidence: Sequence[Evidence]) -> Iterator[Claim]:
-        """Yields the claims that a model writes from the evidence, verified by rules and by the
+        """Yields the claims that a model writes from the evidence, verified by rules and by a
         model."""
-        assistant = self._open()
+        assistant, name = self._open(), self._config.verifier
+        by_model = AssistantVerifier(assistant, self._look)
+        of_texts: Verifier = by_model if name is None else open_verifier(name)
         looked_at = {one: picture for one in evidence if (picture := self._look(one)) is not None}
         instruction = INSTRUCTION.in_language(question.language)
         shown = "".join(f"\nPicture {n}: id {one.id}" for n, one in enumerate(looked_at, 1))
@@ -261,13 +292,11 @@ class _Answering:
         answer = _structured(assistant).ask(pictures or None, messages, max_tokens=_ANSWER_TOKENS)
         if answer.finish_reason == "length":
             self.notes.append(_CUT_OFF)
-        by_rule, by_model = RuleVerifier(), AssistantVerifier(assistant, self._look)
         seen = {one.id for one in looked_at if not one.text}
         for claim in read_claims(answer.text, evidence):
             # Only a picture without a text has nothing that rules can compare.
-            verifiers: list[Verifier] = [by_model]
-            if not set(claim.evidence) <= seen:
-                verifiers.insert(0, by_rule)
+            only_seen = set(claim.evidence) <= seen
+            verifiers: list[Verifier] = [by_model] if only_seen else [RuleVerifier(), of_texts]
             yield from verify([claim], evidence, verifiers)
 
     def _about_pictures(self, question: Question, pictures: Sequence[Evidence]) -> Iterator[Claim]:

@@ -5,7 +5,7 @@ and in parts. The rankings are fused by reciprocal ranks, copies are folded, and
 passages of a file are joined.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log
 
@@ -18,6 +18,8 @@ from seesay.search.catalog.drafts import TEXT_TYPES, Place
 from seesay.search.catalog.filters import Filter
 from seesay.search.collection import Collection
 from seesay.text import Text
+
+Rerank = Callable[[str, Sequence[int]], Sequence[int]]
 
 K = 10
 """Of reciprocal-rank fusion: lower than in a search, since only a few passages are used."""
@@ -89,9 +91,11 @@ def gather(
     *,
     limits: EvidenceLimits | None = None,
     filter: Filter | None = None,
+    rerank: Rerank | None = None,
 ) -> tuple[Evidence, ...]:
     """Returns the evidence for a question, best first: pictures first for a question about
-    pictures. Raises CollectionError for an empty collection."""
+    pictures. `rerank` puts the passages in another order, given the question and their numbers.
+    Raises CollectionError for an empty collection."""
     limits = limits or EvidenceLimits()
     asked = [question, *(Question.of(part) for part in question.parts)]
     points: dict[int, float] = {}
@@ -108,7 +112,9 @@ def gather(
                 of_one[hit.unit] = hit
         for rank, unit in _by_words(one, of_one, rare):
             points[unit] += 1 / (K + rank)
-    order = sorted(hits, key=lambda unit: -points[unit])
+    order: Sequence[int] = sorted(hits, key=lambda unit: -points[unit])
+    if rerank is not None:
+        order = rerank(question.text, order)
     return _packed((hits[unit] for unit in order), question, limits)
 
 

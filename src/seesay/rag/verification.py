@@ -2,15 +2,17 @@
 
 First come the facts: one place in the evidence must contain every number, date and name of the
 claim. Then the words: most of them must be there too, and neither side may have a negation or an
-opposite that the other lacks. That place becomes the quote. A further verifier, such as a model's
-yes or no, can only reject what these rules accept: no document can talk the rules into anything.
+opposite that the other lacks. That place becomes the quote. A further verifier, a model of
+entailment or a model's yes or no, can only reject what these rules accept: no document can talk the
+rules into anything.
 """
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from seesay.data.images import ImageSource
 from seesay.data.spelling import fold, fold_each
@@ -24,8 +26,14 @@ from seesay.rag.questions import content_words, stem, stems, tokens
 from seesay.rag.sentences import Span, stating_sentences
 from seesay.text import Text, detect_language
 
+if TYPE_CHECKING:
+    from seesay.inference.reranker import Entailment
+
 COVERAGE = 0.75
 """Share of a claim's words that its quote must contain; chosen, not measured."""
+LIKELY = 0.5
+"""Probability from which a model of entailment is believed: more likely than all else; chosen, not
+measured."""
 _WINDOW = 2  # sentences in a row that may bear a claim together
 _NEGATIONS = re.compile(
     r"\b(not|no|never|none|nobody|nothing|neither|nor|without|cannot)\b|n['\u2019]t\b|"
@@ -98,6 +106,40 @@ class AssistantVerifier:
         return Judgement(verdict=verdict, reason=_MODEL_SAYS_NO)
 
 
+class EntailmentVerifier:
+    """Asks a model of entailment whether a claim follows from its evidence, sentence by sentence
+    and from two in a row: such models are trained on single sentences. The claim is supported if it
+    follows from one of them; contradicted if the one that says most about it contradicts it."""
+
+    def __init__(self, model: "Entailment") -> None:
+        self._model = model
+
+    def judge(self, claim: str, evidence: Sequence[Evidence]) -> Judgement:
+        places = [(one, span) for one in evidence for span in _windows(one.text)]
+        texts = [one.text[start:end] for one, (start, end) in places]
+        shares = self._model.probabilities(texts, claim).tolist()
+        if not shares:
+            return Judgement(verdict="not found", reason=_NO_PLACE)
+        best = max(range(len(shares)), key=lambda at: shares[at][0])
+        if shares[best][0] >= LIKELY:
+            one, (start, end) = places[best]
+            quote = Quote(evidence=one.id, start=start, end=end, text=texts[best])
+            return Judgement(verdict="supported", quotes=(quote,))
+        _, _, against = min(shares, key=lambda share: share[1])
+        if against >= LIKELY:
+            return Judgement(verdict="contradicted", reason=_CONTRADICTED)
+        return Judgement(verdict="not found", reason=_DOES_NOT_FOLLOW)
+
+
+@lru_cache(maxsize=1)
+def open_verifier(name: str) -> EntailmentVerifier:
+    """Loads a model of entailment by its name. Raises UnknownModelError, DownloadError or
+    WeightsError."""
+    from seesay.inference.reranker import load_entailment_model  # torch
+
+    return EntailmentVerifier(load_entailment_model(name))
+
+
 def _pictures(evidence: Sequence[Evidence], look: Look) -> list[ImageSource]:
     pictures = (look(one) for one in evidence if one.is_picture)
     return [one for one in pictures if one is not None]
@@ -155,6 +197,8 @@ _YES = re.compile(r"\W*(yes|true|是|对|正确|有)")
 _NO = re.compile(r"\W*(no|false|否|不|没|错)")
 _MODEL_SAYS_NO = Text("the model that checks does not agree", "负责核查的模型不同意")
 _NO_PLACE = Text("no place in the evidence says so", "依据里没有这样的说法")
+_DOES_NOT_FOLLOW = Text("it does not follow from the evidence", "由依据推不出这一说法")
+_CONTRADICTED = Text("the evidence contradicts it", "与依据矛盾")
 
 
 def verify(

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Unpack
 
+import numpy as np
+
 from seesay.data.archives import archive_of
 from seesay.data.images import several
 from seesay.errors import CollectionError, ConfigError
@@ -24,6 +26,7 @@ from seesay.search.asking.likeness import THRESHOLD, FoldedHit, fold
 from seesay.search.asking.query import Query, QueryArguments, spelled_out
 from seesay.search.asking.results import Hit, Results
 from seesay.search.asking.searcher import Searcher
+from seesay.search.asking.second_stage import Rescored, score_again
 from seesay.search.asking.tags import TagReport, tag
 from seesay.search.catalog.drafts import Modality
 from seesay.search.catalog.export import export
@@ -286,6 +289,10 @@ class Collection:
                 )
             )
         return self._searching().search(query)
+
+    def rerank(self, name: str, words: str, units: Sequence[int]) -> Rescored:
+        """Scores the first of these units again with a second-stage model; see `score_again`."""
+        return score_again(self.store, name, words, np.array(units, np.int64), np.zeros(len(units)))
 
     def expect(self, queries: Iterable[Query]) -> None:
         """Prepare for several searches that are about to come: embeds their words together, which

@@ -93,14 +93,6 @@ class Thumbnails:
 
     def _shown(self, file: File, place: Place, side: int) -> Image.Image:
         """Show a place in another process: documents are programs, and no video is trusted."""
-        task = ListedFile(
-            path=file.path,
-            expected=file.media_type,
-            size=file.size,
-            mtime_ns=file.mtime_ns,
-            place=replace(place, box=None),
-            side=side,
-        )
         with self._one_place:
             if self._reading is None:
                 settings = ReadSettings(
@@ -109,19 +101,7 @@ class Thumbnails:
                     limits=ReadLimits(seconds=LONGEST_S),
                 )
                 self._reading = self._open.enter_context(reading_processes(settings, 1))
-            (result,) = self._reading.read([task])
-        # A video is too large to be hashed whenever it is shown.
-        same = (result.size, result.mtime_ns) == (file.size, file.mtime_ns)
-        if result.content_hash:
-            same = result.content_hash == file.content_hash
-        if result.stage == "size" or not same:
-            raise _changed(file)
-        if result.stage is not None:
-            raise _unreadable(file, RefusedError(result.stage, result.error))
-        (picture,) = result.passages
-        width, height = (picture.metadata[name] for name in ("width", "height"))
-        assert isinstance(width, float) and isinstance(height, float)
-        return Image.frombytes("RGB", (int(width), int(height)), picture.payload)
+            return show_place(self._reading, file, place, side)
 
     def _picture(self, passage: int) -> tuple[File, Place | None]:
         """Return the file, and the place in it unless the passage is all of it."""
@@ -171,6 +151,32 @@ class Thumbnails:
             with suppress(OSError):
                 file.unlink()
             spare -= size
+
+
+def show_place(reading: ReadingProcesses, file: File, place: Place, side: int) -> Image.Image:
+    """Returns a page or moment as a picture whose longest side is about `side` pixels. Raises
+    CollectionError if the file is gone, has changed since it was indexed, or cannot be read."""
+    task = ListedFile(
+        path=file.path,
+        expected=file.media_type,
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        place=replace(place, box=None),
+        side=side,
+    )
+    (result,) = reading.read([task])
+    # A video is too large to be hashed whenever it is shown.
+    same = (result.size, result.mtime_ns) == (file.size, file.mtime_ns)
+    if result.content_hash:
+        same = result.content_hash == file.content_hash
+    if result.stage == "size" or not same:
+        raise _changed(file)
+    if result.stage is not None:
+        raise _unreadable(file, RefusedError(result.stage, result.error))
+    (picture,) = result.passages
+    width, height = (picture.metadata[name] for name in ("width", "height"))
+    assert isinstance(width, float) and isinstance(height, float)
+    return Image.frombytes("RGB", (int(width), int(height)), picture.payload)
 
 
 def video_of(store: Store, passage: int) -> Path:

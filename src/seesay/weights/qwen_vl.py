@@ -21,7 +21,7 @@ from seesay.weights.connectors import (
 from seesay.weights.decoders import read_decoder
 from seesay.weights.image_towers import TOWERS, qwen_rules, read_qwen
 from seesay.weights.settings import Known, Settings
-from seesay.weights.tensors import Rules, with_prefix
+from seesay.weights.tensors import Rules, prefix_of, with_prefix
 from seesay.weights.vlm import ModelBlueprint, load_model
 
 MARKS = ("vision_start_token_id", "vision_end_token_id", "vision_token_id")
@@ -96,8 +96,8 @@ def read_qwen_vl(c: Settings, names: Collection[str]) -> ModelBlueprint[PackedVl
     variant = VARIANTS[name]
     text = c.section("text_config") if c.get("text_config") else c
     # Qwen3-VL keeps its parts under "model", as transformers 5 does in memory.
-    inside = any(name.startswith("model.language_model.") for name in names)
-    body, visual = ("model.language_model", "model.visual") if inside else ("model", "visual")
+    body = prefix_of(names, ".embed_tokens.weight")
+    visual = prefix_of(names, ".patch_embed.proj.weight")
     decoder = read_decoder(text, names, variant.text, body, "lm_head")
     read, tower_rules = TOWERS[name]
     tower = read(c.section("vision_config"))

@@ -137,6 +137,12 @@ def _prefixed(rule: Rule, prefix: str) -> Rule:
             return replace(rule, name=prefix + name)
 
 
+def prefix_of(names: Iterable[str], ending: str) -> str:
+    """Returns what stands before this name in a file: "", "bert.", "model." and the like."""
+    found = (name for name in names if name.endswith(ending))
+    return next(found, ending).removesuffix(ending)
+
+
 def rename(published: Mapping[str, Tensor], rules: Rules) -> tuple[Tensors, dict[str, list[str]]]:
     """Returns views of the published tensors under our names, and the problems with the rules."""
     renamed: Tensors = {}

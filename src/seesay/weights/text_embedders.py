@@ -26,7 +26,7 @@ from seesay.weights.bundle import Blueprint
 from seesay.weights.chinese_clip import BERT_KNOWN, TEXT_DEFAULTS, bert, bert_rules
 from seesay.weights.decoders import KNOWN, read_decoder
 from seesay.weights.settings import HUGGING_FACE, Settings, every_setting
-from seesay.weights.tensors import Rules, Tensors, both
+from seesay.weights.tensors import Rules, Tensors, both, prefix_of
 
 MODEL_TYPES = ("bert", "xlm-roberta", "qwen3")
 POOLING = "1_Pooling/config.json"
@@ -79,12 +79,6 @@ def bert_text_rules(prefix: str) -> Rules:
     unused = dict.fromkeys(both("pooler.dense", ""))
     rules = {f"{prefix}{name}": rule for name, rule in {**rules, **unused}.items()}
     return {"log_scale": "log_scale", **rules}
-
-
-def prefix_of(names: Collection[str], ending: str) -> str:
-    """Returns what stands before this name in a file: "", "bert.", "model." and the like."""
-    found = (name for name in names if name.endswith(ending))
-    return next(found, ending).removesuffix(ending)
 
 
 def _decoder(folder: Path, config: dict[str, Any], names: Collection[str]) -> Blueprint:

@@ -75,7 +75,12 @@ def _steps(collection: Collection, body: AnswersBody, service: Service) -> Itera
     """Computed in a thread of its own."""
     # In quote mode, too, pictures are asked about with the assistant that is loaded.
     assistant = None if service.assistant is None else service.assistant.get()
-    config = AskConfig(mode=body.mode, filter=body.filter())
+    config = AskConfig(
+        mode=body.mode,
+        filter=body.filter(),
+        rerank=service.config.second_stage(body.rerank),
+        verifier=None if body.mode == "quote" else service.config.verifier,
+    )
     history = [to_unicode(one) for one in body.history]
     yield (
         yield from stream_answer(

@@ -74,7 +74,8 @@ class Query:
     """Search only by pictures ("image"), by the meaning of texts ("text") or by keywords; None for
     all of them."""
     rerank: str | None = None
-    """The name of a reranker that scores the first texts again, reading them with the query."""
+    """The name of a model that scores the first results again: a reranker, which reads texts with
+    the query, or one of late interaction, which compares pages; see `second_stage`."""
     period: Period | None = None
     """A time named in the words: used if the collection has pictures taken then."""
 
@@ -147,8 +148,9 @@ class Query:
         same, `unlike` for less: passage numbers, files of the collection, or any pictures. None of
         these are among the hits, and unless there are words or `images` too, pictures find pictures
         and texts find texts. For `where`, `folders`, `since`, `until` and `media` see
-        `make_filter`. `rerank` names a reranker for texts, such as bge-reranker-v2-m3. `today` is
-        the day that "last year" is relative to.
+        `make_filter`. `rerank` names a reranker for texts, such as bge-reranker-v2-m3, or a model
+        that compares pages, such as colqwen2. `today` is the day that "last year" is relative
+        to.
 
         Raises ConfigError for an empty query, and for conditions that cannot be parsed.
         """

@@ -4,10 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from seesay.errors import CollectionError
 from seesay.inference.background import Backgrounds
@@ -24,6 +22,7 @@ from seesay.search.asking.retrievers import (
     rank_by_keywords,
     reciprocal_ranks,
 )
+from seesay.search.asking.second_stage import score_again
 from seesay.search.catalog.filters import Filter, matching_passages
 from seesay.search.catalog.keywords import cache_folder, cuts_words, holds_chinese
 from seesay.search.catalog.store import Store
@@ -31,12 +30,8 @@ from seesay.search.catalog.vectors import EmbeddingSpace
 from seesay.search.filtering import as_text, check_filter
 from seesay.text import Text
 
-if TYPE_CHECKING:
-    from seesay.inference.reranker import Reranker
-
 _DEPTH = 500  # passages per retriever: enough for pages within the first 400 hits
 _SHALLOW = 400
-_RERANKED = 50  # texts that a reranker reads
 _FIRST_PAGE, _FIRST_HITS = 100, 25  # enough passages for this many hits, including copies
 
 
@@ -58,7 +53,6 @@ class Searcher:
         self._mutex = threading.Lock()
         self._retrievers: VectorRetrievers | None = None
         self._texts: TextSearch | None = None
-        self._rerankers: dict[str, Reranker] = {}
 
     def search(self, asked: Query) -> Results:
         """Answers a query.
@@ -83,7 +77,7 @@ class Searcher:
             last = page.stop + len(leave_out)
             rankings = self._rankings(query, scope, parts, (retrievers, texts), last)
             listed = None if parts else scope.listed
-            ranked = self._ranked(rankings, retrievers.space.id, listed, query)
+            ranked, told = self._ranked(rankings, retrievers.space.id, listed, query)
             keep = ~np.isin(ranked.units, np.asarray(leave_out, np.int64))
             good = bool((ranked.confidences[keep] >= THRESHOLD).any())
             if query.min_confidence is not None:
@@ -98,7 +92,7 @@ class Searcher:
         explain = Explain(
             parts=tuple(part.report for part in parts),
             retrievers=tuple(one.report for one in rankings),
-            notes=scope.notes + _notes(query, rankings),
+            notes=scope.notes + _notes(query, rankings) + told,
             filter="" if scope.filter is None else as_text(scope.filter),
             threshold=THRESHOLD,
             fusion=METHOD.en,
@@ -166,15 +160,18 @@ class Searcher:
 
     def _ranked(
         self, rankings: Sequence[Ranking], space: int, listed: Filter | None, query: Query
-    ) -> Ranked:
-        """Fuse all rankings. With `listed`, everything that this filter accepts comes first, then
-        the passages with every word."""
+    ) -> tuple[Ranked, tuple[Text, ...]]:
+        """Fuse all rankings, and run the second stage. With `listed`, everything that this filter
+        accepts comes first, then the passages with every word."""
         captioned = captioned_among(rankings, self._store, space)
         units, scores = fuse(rankings, captioned)
         confidences = fused_confidences(units, rankings, captioned)
+        notes: tuple[Text, ...] = ()
         if query.rerank is not None:
-            order = self._reranked(query, units, confidences)
-            units, scores, confidences = units[order], scores[order], confidences[order]
+            words = " ".join(part.text for part in query.parts if part.text and part.weight > 0)
+            again = score_again(self._store, query.rerank, words, units, confidences)
+            units, scores, notes = units[again.order], scores[again.order], again.notes
+            confidences = again.confidences
         pictures = None
         if sum(len(one.units) > 0 for one in rankings) > 1:
             pictures = np.isin(units, self._store.passages.pictures(units))
@@ -186,40 +183,7 @@ class Searcher:
             confidences = np.concatenate([np.full(len(taken), 100.0), confidences[more]])
         order, confidences = in_order(confidences, pictures)
         places = [(one.retriever, one.units, one.scores) for one in rankings]
-        return Ranked(units[order], scores[order], confidences, places)
-
-    def _reranked(
-        self,
-        query: Query,
-        units: Int[np.ndarray, " found"],
-        confidences: Float[np.ndarray, " found"],
-    ) -> Int[np.ndarray, " found"]:
-        """Returns the order in which the first texts stand by the score of a reranker, in the
-        places that texts have, and sets their confidence to it."""
-        words = " ".join(part.text for part in query.parts if part.text and part.weight > 0)
-        known = {one.id: one for one in self._store.passages.get(units[:_DEPTH])}
-        texts = [
-            row
-            for row, unit in enumerate(units[:_DEPTH].tolist())
-            if unit in known and known[unit].modality == "text" and known[unit].text
-        ][:_RERANKED]
-        order = np.arange(len(units))
-        if not (words and texts):
-            return order
-        found = self._reranker(query.rerank or "").scores(
-            words, [known[int(units[row])].text or "" for row in texts]
-        )
-        confidences[texts] = np.round(100 * found)
-        order[texts] = np.asarray(texts)[np.argsort(-found, kind="stable")]
-        return order
-
-    def _reranker(self, name: str) -> "Reranker":
-        from seesay.inference.reranker import load_reranker  # torch
-
-        with self._mutex:
-            if name not in self._rerankers:
-                self._rerankers[name] = load_reranker(name)
-            return self._rerankers[name]
+        return Ranked(units[order], scores[order], confidences, places), notes
 
     def _current(self) -> VectorRetrievers:
         """Returns the retrievers of the embedding space in use."""

@@ -328,6 +328,7 @@ CHECKED = {
     "fingerprints": Checked("unit pixels", "unit", "unit"),
     "own_descriptions": Checked("unit text metadata keys", "unit", "unit"),
     "cell_tables": Checked("unit data", "unit", "unit"),
+    "page_vectors": Checked("unit model dim vectors", "unit", "unit"),
     "annotations": Checked("id source path item text metadata", "item", "source"),
     "tables": Checked("item rows", "item", "item"),
     "settings": Checked("name value"),
@@ -342,7 +343,8 @@ CHECKED = {
 }
 _UNITS_BEFORE = Checked("id item position kind locator text seq", "unit", "id")
 _SPACES_BEFORE = Checked("id key model revision preprocessing dim state active created_ns")
-_AT_FIRST = {name: checked for name, checked in CHECKED.items() if name != "cell_tables"}
+_LATER = ("cell_tables", "page_vectors")
+_AT_FIRST = {name: checked for name, checked in CHECKED.items() if name not in _LATER}
 CHECKSUMS = "DROP TABLE space_data;" + trigger_sql(
     {**_AT_FIRST, "units": _UNITS_BEFORE, "spaces": _SPACES_BEFORE}
 )
@@ -400,10 +402,22 @@ CREATE TABLE cell_tables (
 {triggers("cell_tables", CHECKED["cell_tables"])}
 """
 
+# One vector for each token of a page, for late interaction: little-endian float16, token by token.
+# `model` tells apart weights and preprocessing.
+PAGE_VECTORS = f"""
+CREATE TABLE page_vectors (
+    unit INTEGER PRIMARY KEY REFERENCES units (id) ON DELETE CASCADE,
+    model TEXT NOT NULL,
+    dim INTEGER NOT NULL CHECK (dim > 0),
+    vectors BLOB NOT NULL
+) STRICT;
+{triggers("page_vectors", CHECKED["page_vectors"])}
+"""
+
 MIGRATIONS = (  # the first is number 1
     *(CATALOG, VECTORS, KEYWORDS, CAPTIONS),
     *(SIMPLIFIED_KEYWORDS, ANNOTATIONS, FINGERPRINTS, HISTORY, CHECKSUMS),
-    *(MODALITIES, REASONS, ROLES, CELLS),
+    *(MODALITIES, REASONS, ROLES, CELLS, PAGE_VECTORS),
 )
 NEWEST = len(MIGRATIONS)
 

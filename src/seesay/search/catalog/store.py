@@ -22,6 +22,7 @@ from seesay.search.catalog.files import File, Files, Quarantine
 from seesay.search.catalog.keywords import KeywordIndex
 from seesay.search.catalog.lock import WriterLock
 from seesay.search.catalog.metadata import MetadataTable
+from seesay.search.catalog.page_vectors import PageVectors
 from seesay.search.catalog.passages import Fingerprints, Passage, Passages
 from seesay.search.catalog.schema import APPLICATION_ID, NEWEST, migrate
 from seesay.search.catalog.vectors import EmbeddingSpaces, Vectors
@@ -211,6 +212,7 @@ class Store:
         self.quarantine = Quarantine(database)
         self.files = Files(database, self.passages, self.quarantine)
         self.vectors = Vectors(database, self.spaces)
+        self.page_vectors = PageVectors(database)
         self.annotations = Annotations(database)
 
     @contextmanager

@@ -38,6 +38,8 @@ _ORPHANS = (  # owners come first
     "UPDATE annotations SET item = NULL WHERE item NOT IN (SELECT id FROM items)",
     "DELETE FROM tables WHERE item NOT IN (SELECT id FROM items)",
     "DELETE FROM undescribed WHERE item NOT IN (SELECT id FROM items)",
+    "DELETE FROM page_vectors WHERE unit NOT IN (SELECT id FROM units)"
+    " OR length(vectors) = 0 OR length(vectors) % (2 * dim) != 0",
     "DELETE FROM fingerprints WHERE unit NOT IN (SELECT id FROM units)",
     f"DELETE FROM keywords WHERE rowid IN ({WITHOUT_UNIT})",
     "DELETE FROM vectors WHERE length(vector) != (SELECT 2 * dim FROM spaces WHERE id = space)",

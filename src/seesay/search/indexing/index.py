@@ -9,6 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from socket import gethostname
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 from seesay.data.archives import archive_of, is_archive
 from seesay.errors import CollectionError
@@ -32,6 +33,7 @@ from seesay.search.indexing.options import (
     RunState,
     default_workers,
 )
+from seesay.search.indexing.pages import NONE, embed_pages
 from seesay.search.indexing.read import ReadingProcesses, reading_processes, stopped_by_ctrl_c
 from seesay.search.indexing.remove import admission, remember_roots, remove_aliases, remove_gone
 from seesay.search.indexing.tables import Tables
@@ -41,10 +43,14 @@ from seesay.search.reading.messages import ListedFile, ReadResult, ReadSettings
 from seesay.search.reading.ocr import require_ocr
 from seesay.text import Text
 
+if TYPE_CHECKING:
+    from seesay.inference.late_interaction import PageEmbedder
+
 OnProgress = Callable[[IndexProgress], None]
 _COUNTS = (
     *("added", "updated", "moved", "unchanged", "removed", "failed", "skipped"),
     *("links", "images", "texts", "reused", "partial", "detected", "ocr"),
+    *("pages", "page_bytes"),
 )
 _AT_ONCE = 256  # files that are looked up together
 _ARCHIVES_AT_ONCE = 16  # archives whose files are read together
@@ -82,6 +88,7 @@ def index(
     if not models.space.active and (active := store.spaces.active()):
         raise _another_model(store, models.space, active)
     detector = None if options.detect is None else load_detector(options.detect)
+    late = _late(options.late)
     if options.ocr:
         require_ocr()
     settings = ReadSettings(
@@ -104,8 +111,18 @@ def index(
             stopping=stopping,
             on_progress=on_progress,
             detector=detector,
+            late=late,
         )
         return run()
+
+
+def _late(name: str | None) -> "PageEmbedder | None":
+    """Loads the model that gives pages their vectors, if one is named."""
+    if name is None or name == NONE:
+        return None
+    from seesay.inference.late_interaction import load_pages  # torch
+
+    return load_pages(name)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -120,6 +137,7 @@ class _Run:
     stopping: Event
     on_progress: OnProgress | None
     detector: Detector | None
+    late: "PageEmbedder | None"
     state: RunState = field(init=False)
     began: float = field(default_factory=time.monotonic)
     total: int | None = None
@@ -204,6 +222,7 @@ class _Run:
                 stopping=self.stopping,
                 tell=self._tell_of,
             )
+        self._give_pages_vectors()
         return kept
 
     def _take_in_archives(self, walk: Walk) -> None:
@@ -217,6 +236,22 @@ class _Run:
             for archive in found:
                 walk.left_out.update(archive.left_out)
                 archives.commit(archive)
+
+    def _give_pages_vectors(self) -> None:
+        if self.options.late == NONE:
+            with self.store.writing("pages", run=self.state.number):
+                self.store.page_vectors.clear()
+        if self.late is None:
+            return
+        counts = self.state.counts
+        counts["pages"], counts["page_bytes"] = embed_pages(
+            self.store,
+            self.late,
+            self.options,
+            run=self.state.number,
+            stopping=self.stopping,
+            tell=self._tell_of,
+        )
 
     def _take_in_tables(self) -> None:
         """Index the pictures that tables name, then store the rows. Tables that name none are

@@ -42,6 +42,10 @@ class IndexOptions:
     """Read the text in every picture that has not been looked at for text yet. The text of scanned
     pages is read in any case."""
 
+    late: str | None = None
+    """A model of late interaction, such as colqwen2, that gives every page without them the vectors
+    that a search with `rerank` compares; "none" removes those of all pages; None: no change."""
+
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ConfigError(
@@ -103,6 +107,10 @@ class IndexReport:
     """Pictures searched for objects."""
     ocr: int = 0
     """Pictures read by OCR."""
+    pages: int = 0
+    """Pages that got vectors for late interaction."""
+    page_bytes: int = 0
+    """Bytes of these vectors."""
     refilled: int = 0
     """Known pictures and text passages that had lost their vector and got it back."""
     left_out: Mapping[str, int] = field(default_factory=dict)

@@ -12,11 +12,11 @@ from seesay.cli.output import say
 from seesay.text import Text
 
 if TYPE_CHECKING:
-    from seesay.evaluation.asking import Helpers
     from seesay.evaluation.running import NamedJudge
     from seesay.evaluation.suite_report import Comparison
     from seesay.evaluation.suites import Prices, SuiteReport
     from seesay.evaluation.worst_answers import WorstAnswers
+    from seesay.inference.processes import OtherProcesses
 
 ANSWERS = "answers.sqlite"
 Suite = Annotated[
@@ -159,12 +159,13 @@ def evaluate(
 
     from seesay.cli.output import progress, working
     from seesay.evaluation.answer_store import AnswerStore
-    from seesay.evaluation.asking import Helpers
     from seesay.evaluation.running import open_model, run_suite
     from seesay.evaluation.running import rescore as score_again
     from seesay.evaluation.suite_report import compare_runs
     from seesay.evaluation.suites import read_suite
     from seesay.evaluation.worst_answers import worst_answers
+    from seesay.inference.answering import open_assistant
+    from seesay.inference.processes import OtherProcesses
     from seesay.weights.catalog import default_assistant
 
     config = read_suite(suite, data=data, limit=limit)
@@ -177,24 +178,23 @@ def evaluate(
             store = stack.enter_context(AnswerStore(file))
             report = score_again(config, store, judge=reader)
         else:
-            open_again = partial(open_model, name, endpoint=endpoint, device=device)
             with working(say("loading the model", "正在加载模型")):
-                opened = open_again()
+                opened = open_model(name, endpoint=endpoint, device=device)
             folder.mkdir(parents=True, exist_ok=True)
             facts = {"model": name, "endpoint": endpoint or ""}
             store = stack.enter_context(AnswerStore(file, facts))
-            others = processes and Helpers(processes, None if endpoint else open_again)
-            helpers = stack.enter_context(others) if others else None
+            opens = None if endpoint else partial(open_assistant, name, device=device)
+            others = stack.enter_context(OtherProcesses(processes, opens)) if processes else None
             with progress(say("answers", "回答")) as show:
                 report = run_suite(
                     config,
                     opened,
                     store,
                     judge=reader,
-                    helpers=helpers,
+                    others=others,
                     on_progress=lambda task, *counts: show(*counts, task),
                 )
-            _warn_if_broken(helpers)
+            _warn_if_broken(others)
         comparisons = []
         if against is not None:
             other = stack.enter_context(AnswerStore(against / ANSWERS))
@@ -239,10 +239,10 @@ def _prices(prompt: float | None, answer: float | None) -> "Prices | None":
     return Prices(prompt=prompt or 0.0, answer=answer or 0.0)
 
 
-def _warn_if_broken(helpers: "Helpers | None") -> None:
+def _warn_if_broken(others: "OtherProcesses | None") -> None:
     from seesay.cli.output import warn
 
-    if helpers is not None and helpers.broken:
+    if others is not None and others.broken:
         warn(
             say(
                 "one of the processes ended before its time, perhaps for want of memory; a single "

@@ -8,7 +8,7 @@ nothing but this file.
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class StoredAnswer:
     """Tokens read; None if nobody tells."""
     answer_tokens: int | None = None
     """Tokens written; None if nobody tells."""
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
     """Since the answer before."""
 
 

@@ -1,8 +1,8 @@
 """Asks a model the questions of a task, in one process or several; each answer is stored when it
 comes.
 
-    with Helpers(3, partial(open_model, "seesay-assistant")) as helpers:
-        ask_task("pope", task, assistant, store, helpers)
+    with OtherProcesses(3, partial(open_assistant, "seesay-assistant")) as others:
+        ask_task("pope", task, assistant, store, others)
 
 Only the process that calls writes the store; the others read pictures and answer. All of them get
 batches in the order of the samples, so that the same questions stand in a batch however many
@@ -11,19 +11,15 @@ processes there are.
 
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
 from functools import partial
 from glob import glob
 from itertools import islice
 from pathlib import Path
-from threading import Thread
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
@@ -35,13 +31,13 @@ from seesay.evaluation.suites import TaskConfig
 from seesay.inference.answer import Answer, Assistant, Question
 from seesay.inference.answer_writer import AnswerWriter
 from seesay.inference.answering import BATCH, REQUESTS, AnswerConfig, answer_each
+from seesay.inference.processes import OtherProcesses
 from seesay.text import Text
 
 FAILURES_IN_A_ROW = 5
 """Of an endpoint, after which a run stops: it is down, and the answers would all be left out."""
 DIGITS = 4
 """Of a certainty, after the point: those behind depend on the machine and its threads."""
-_AHEAD = 2  # batches that a helper has, one of which waits
 
 
 class Query(NamedTuple):
@@ -62,7 +58,7 @@ def ask_task(
     task: TaskConfig,
     assistant: Assistant,
     store: AnswerStore,
-    helpers: "Helpers | None" = None,
+    others: OtherProcesses | None = None,
     report: Callable[[int, int, int], None] = lambda done, total, left_out: None,
 ) -> None:
     """Asks what has not been asked in the same way, and stores each answer. `report` is given the
@@ -78,7 +74,7 @@ def ask_task(
     store.begin(name)
     queries = _Queries(name, task, store, json.dumps(asdict(config), sort_keys=True))
     failures, before = 0, perf_counter()
-    for replies in _replies(assistant, queries.of(loaded.samples), config, helpers):
+    for replies in _replies(assistant, queries.of(loaded.samples), config, others):
         seconds = (perf_counter() - before) / len(replies)
         before = perf_counter()
         answers = []
@@ -173,7 +169,7 @@ def _replies(
     assistant: Assistant,
     queries: Iterator[Query],
     config: AnswerConfig,
-    helpers: "Helpers | None",
+    others: OtherProcesses | None,
 ) -> Iterator[Replies]:
     """Yields replies that are to be stored together.
 
@@ -182,7 +178,7 @@ def _replies(
     stored one by one.
     """
     if isinstance(assistant, AnswerWriter):
-        yield from _in_batches(assistant, queries, config, helpers)
+        yield from _in_batches(assistant, queries, config, others)
         return
     waiting: deque[Query] = deque()
 
@@ -191,7 +187,7 @@ def _replies(
             waiting.append(query)
             yield query.pair
 
-    requests = REQUESTS if helpers is None else helpers.requests
+    requests = REQUESTS if others is None else others.requests
     for reply in answer_each(assistant, pairs(), config, requests=requests):
         yield [(waiting.popleft(), reply)]
 
@@ -200,12 +196,13 @@ def _in_batches(
     assistant: Assistant,
     queries: Iterator[Query],
     config: AnswerConfig,
-    helpers: "Helpers | None",
+    others: OtherProcesses | None,
 ) -> Iterator[Replies]:
-    """Gives batches to the helpers, and answers one here while all of them are busy."""
+    """Gives batches to the other processes, and answers one here while all of them are busy."""
     pending: dict[Future[list[Answer | SeesayError]], list[Query]] = {}
     while (batch := list(islice(queries, BATCH))) or pending:
-        future = helpers.answer(batch, config) if helpers and batch else None
+        pairs = [query.pair for query in batch]
+        future = others.answer(pairs, config) if others and batch else None
         if future is not None:
             pending[future] = batch
         elif batch:
@@ -221,89 +218,3 @@ def _in_batches(
 def _answer_here(assistant: Assistant, batch: list[Query], config: AnswerConfig) -> Replies:
     pairs = [query.pair for query in batch]
     return list(zip(batch, answer_each(assistant, pairs, config), strict=True))
-
-
-class Helpers:
-    """Further processes that answer, each with a model of its own. At an endpoint, where waiting is
-    all that there is to do, there are none, but more requests at a time."""
-
-    def __init__(self, processes: int, open_assistant: Callable[[], Any] | None) -> None:
-        """`processes` counts the calling one too. `open_assistant` is called in each of the others;
-        None: the model is at an endpoint."""
-        self.requests = processes
-        """At an endpoint, at a time."""
-        self.broken = False
-        """Whether a process ended that should not have; the calling one then does all."""
-        self._most = 0 if open_assistant is None else _AHEAD * (processes - 1)
-        self._given: set[Future[list[Answer | SeesayError]]] = set()
-        self._pool: ProcessPoolExecutor | None = None
-        if self._most:
-            self._pool = ProcessPoolExecutor(
-                processes - 1,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_begin,
-                initargs=(open_assistant, processes),
-            )
-
-    def answer(
-        self, batch: list[Query], config: AnswerConfig
-    ) -> Future[list[Answer | SeesayError]] | None:
-        """Has a batch answered by another process; None if all of them are busy."""
-        waiting = {future for future in self._given if not future.done()}
-        if self._pool is None or len(waiting) >= self._most:
-            return None
-        try:
-            future = self._pool.submit(_answer_batch, [query.pair for query in batch], config)
-        except BrokenProcessPool:
-            return None
-        future.add_done_callback(self._notice)
-        self._given = waiting | {future}
-        return future
-
-    def _notice(self, future: Future[list[Answer | SeesayError]]) -> None:
-        if not future.cancelled() and isinstance(future.exception(), BrokenProcessPool):
-            self.broken = True
-
-    def __enter__(self) -> "Helpers":
-        if self._pool is not None:
-            _share_processor(self.requests)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=error[0] is None, cancel_futures=True)
-
-
-_open: Callable[[], Any]
-_assistant: Any = None
-
-
-def _begin(open_assistant: Callable[[], Any], processes: int) -> None:
-    """Prepares a process that answers."""
-    global _open
-    _open = open_assistant
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too; the caller ends it
-    _share_processor(processes)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _share_processor(processes: int) -> None:
-    import torch
-
-    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-
-
-def _end_with_parent() -> None:
-    """Otherwise a caller that is killed leaves processes behind that wait for ever."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _answer_batch(
-    pairs: list[tuple[tuple[Picture, ...], Question]], config: AnswerConfig
-) -> list[Answer | SeesayError]:
-    global _assistant
-    if _assistant is None:
-        _assistant = _open()
-    return list(answer_each(_assistant, pairs, config))

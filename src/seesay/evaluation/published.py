@@ -52,8 +52,11 @@ def load_samples(config: DataConfig) -> Loaded:
     """Opens a set. Each sample has a key of its own. Raises DataError if a file cannot be read or
     lacks a column."""
     loaded = LOADERS[config.loader](config)
-    total = min(loaded.total, config.limit or loaded.total)
-    return Loaded(total, _distinct(islice(loaded.samples, config.limit)))
+    first = 0 if config.loader in OF_RECORDS else config.start
+    rest = max(0, loaded.total - first)
+    stop = None if config.limit is None else first + config.limit
+    samples = islice(_distinct(loaded.samples), first, stop)
+    return Loaded(min(rest, config.limit or rest), samples)
 
 
 def _distinct(samples: Iterable[Sample | LeftOut]) -> Iterator[Sample | LeftOut]:
@@ -212,6 +215,7 @@ def _records(config: DataConfig) -> RecordsConfig:
         path=config.data,
         format=form,
         languages=(config.language,),
+        start=config.start,
         columns=config.columns,
         images=config.images if form == "table" else None,
     )
@@ -287,3 +291,5 @@ LOADERS: dict[Loader, Callable[[DataConfig], Loaded]] = {
     "objects": _objects,
 }
 """What reads the files of a task."""
+OF_RECORDS = ("questions", "captions", "objects")
+"""Loaders of files as for training, which pass over records instead of questions."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from seesay.errors import ConfigError, DataError, MissingExtraError, SeesayError
 from seesay.evaluation.answer_store import AnswerStore
-from seesay.evaluation.asking import Helpers, ask_task
+from seesay.evaluation.asking import ask_task
 from seesay.evaluation.measure import MEASURES, OF_ASSISTANTS, Measure, evaluate, fits
 from seesay.evaluation.samples import LeftOut
 from seesay.evaluation.scorers import score
@@ -29,6 +29,7 @@ from seesay.inference.answer import Assistant
 from seesay.inference.answer_writer import AnswerWriter
 from seesay.inference.answering import open_assistant
 from seesay.inference.embedder import Embedder, load
+from seesay.inference.processes import OtherProcesses
 from seesay.text import Text
 from seesay.weights.catalog import find
 
@@ -69,7 +70,7 @@ def run_suite(
     store: AnswerStore,
     *,
     judge: NamedJudge | None = None,
-    helpers: Helpers | None = None,
+    others: OtherProcesses | None = None,
     on_progress: Progress = lambda task, done, total, left_out: None,
 ) -> SuiteReport:
     """Asks what has not been answered, and scores all answers. Raises EndpointError for an endpoint
@@ -81,7 +82,7 @@ def run_suite(
             skipped.append(name)
             continue
         try:
-            ask_task(name, task, model, store, helpers, partial(on_progress, name))
+            ask_task(name, task, model, store, others, partial(on_progress, name))
             scores += list(_scored(name, task, store, judge))
         except (DataError, ConfigError, MissingExtraError, OSError) as error:
             problem = Text.of(error)

@@ -74,6 +74,8 @@ class Judge:
     instruction: str = ""
     """What stands before each question to the judge; empty: the scorer's own words. A published
     figure needs the words of its toolkit, which are not part of this package."""
+    second_instruction: str = ""
+    """The same before the second question of a scorer that asks two."""
 
 
 @dataclass(frozen=True)

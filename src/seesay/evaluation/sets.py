@@ -10,6 +10,7 @@ from seesay.data.sources import require_known
 from seesay.data.spelling import as_on_disk
 from seesay.errors import ConfigError, DataError
 from seesay.evaluation.samples import FIELDS, LeftOut, Picture, Row, Sample, sample_from
+from seesay.models.layers import require_range
 from seesay.text import Text
 
 Loader = Literal[
@@ -53,12 +54,16 @@ class DataConfig:
     """Of questions and captions in files as for training."""
     strategy: Strategy = "random"
     """How absent objects are chosen: random, popular or adversarial."""
+    start: int = 0
+    """Rows to pass over, of files as for training records; what comes behind them may be what a
+    model was not trained on."""
     limit: int | None = None
-    """Rows to use, the first ones; none: all."""
+    """Questions to use, the first ones from there; none: all."""
 
     def __post_init__(self) -> None:
         require_known("loader", [self.loader], list(get_args(Loader)))
         require_known("columns", self.columns, [*FIELDS, "image"])
+        require_range(0, start=self.start)
         if self.limit is not None and self.limit < 1:
             raise ConfigError(
                 Text(

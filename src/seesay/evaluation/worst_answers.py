@@ -78,10 +78,10 @@ def _worst(
     seen: Counter[str] = Counter()
     ranked = []
     for answer in store.answers(task):
-        _, score = scores.get(answer.sample, ("", 1.0))
-        if SCORERS[scorer].best is not None and score >= 1:
+        if answer.sample not in scores:
             continue
-        if answer.sample in scores:
+        _, score = scores[answer.sample]
+        if score < 1 or SCORERS[scorer].each is not None:  # CIDEr goes to 10
             ranked.append((score, seen[answer.pictures], -(answer.certainty or 0.0), answer))
             seen[answer.pictures] += 1
     ranked.sort(key=lambda one: one[:3])

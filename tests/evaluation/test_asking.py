@@ -6,6 +6,7 @@ import io
 import os
 from dataclasses import replace
 from functools import partial
+from threading import Barrier
 
 import pytest
 from PIL import Image
@@ -61,8 +62,14 @@ def test_a_process_that_dies_loses_no_answer(tmp_path, quick):
 
 def test_an_endpoint_is_sent_as_many_requests_at_a_time(tmp_path):
     place = write_questions(tmp_path)
+    pair = Barrier(2)
+
+    def reply(_):
+        pair.wait(60)  # for another request at the same time
+        return completion("Yes.")
+
     with (
-        endpoint(completion("Yes.")) as (assistant, server),
+        endpoint(reply) as (assistant, server),
         opened(place) as store,
         OtherProcesses(2, None) as others,
     ):

@@ -31,15 +31,19 @@ class Column:
 
     task: str
     scorer: str
-    figure: str = field(init=False)
-    """The value of the scorer that is shown."""
-    best: float | None = field(init=False)
-    """The most that it can be; None: it is shown as it is, and no average takes it."""
 
     def __post_init__(self) -> None:
-        scorer = find_scorer(self.scorer)
-        object.__setattr__(self, "figure", scorer.figure)
-        object.__setattr__(self, "best", scorer.best)
+        find_scorer(self.scorer)
+
+    @property
+    def figure(self) -> str:
+        """The value of the scorer that is shown."""
+        return find_scorer(self.scorer).figure
+
+    @property
+    def best(self) -> float | None:
+        """The most that it can be; None: it is shown as it is, and no average takes it."""
+        return find_scorer(self.scorer).best
 
     def of(self, report: SuiteReport) -> float | None:
         """The figure of a run, from 0 to 100 if it has a best; None if the run has none."""
@@ -91,12 +95,8 @@ def read_report(folder: Path) -> SuiteReport:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         scores = tuple(_scores(one) for one in content["scores"])
-        costs = tuple(
-            Cost(**{k: v for k, v in one.items() if k != "price"}) for one in content["costs"]
-        )
-        names = ("suite", "model", "seesay", "data")
-        known = {name: content[name] for name in names}
-        return SuiteReport(**known, skipped=tuple(content["skipped"]), scores=scores, costs=costs)
+        known = {name: content[name] for name in ("suite", "model", "seesay", "data")}
+        return SuiteReport(**known, skipped=tuple(content["skipped"]), scores=scores)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             Text(
@@ -308,5 +308,7 @@ def board_markdown(board: Board, language: str = "en") -> str:
 
 def board_json(board: Board) -> dict[str, Any]:
     """The same as values of JSON; texts are {en, zh}."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(board), ensure_ascii=False))
+    columns = [asdict(one) | {"figure": one.figure} for one in board.columns]
+    values = asdict(board) | {"columns": columns}
+    plain: dict[str, Any] = json.loads(json.dumps(values, ensure_ascii=False))
     return plain

@@ -122,12 +122,14 @@ def _reported(
         scores=tuple(scores),
         data=data,
         skipped=tuple(skipped),
-        costs=tuple(_cost(name, store) for name in suite.tasks if name in used),
+        costs=tuple(cost for name in suite.tasks if name in used and (cost := _cost(name, store))),
     )
 
 
-def _cost(task: str, store: AnswerStore) -> Cost:
-    answers = store.answers(task)
+def _cost(task: str, store: AnswerStore) -> Cost | None:
+    """None without answers."""
+    if not (answers := store.answers(task)):
+        return None
     counted = [
         (one.prompt_tokens, one.answer_tokens)
         for one in answers

@@ -29,7 +29,7 @@ MOST_PICTURES = 4
 LONGEST = 300
 """Characters that are shown of a text."""
 STYLE = """<style>
-.worst { display: grid; gap: 1em; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)) }
+.worst { display: grid; gap: 1em; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)) }
 .worst figure { margin: 0; padding: .6em; border: 1px solid #ddd; overflow-wrap: anywhere }
 .worst img { max-width: 100%; vertical-align: top; margin-right: .2em }
 .worst dl { margin: .5em 0 0; font-size: 13px; line-height: 1.4; white-space: pre-line }

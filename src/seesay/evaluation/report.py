@@ -18,7 +18,8 @@ svg .grid { stroke: #e4e4e4 } .charts { display: grid; gap: 1.2em;
   grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)) }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums } caption { text-align: left }
 th, td { padding: .25em .8em; border-bottom: 1px solid #ddd; text-align: right }
-th { white-space: pre-line; vertical-align: bottom } h2 { font-size: 1.15em; margin-top: 2em }
+th { white-space: pre; vertical-align: bottom } td:first-child { white-space: nowrap }
+h2 { font-size: 1.15em; margin-top: 2em }
 th:first-child, td:first-child, .text { text-align: left } .legend span { margin-right: 1.2em }
 .scroll { overflow-x: auto; margin-bottom: 1.5em } .note { color: #555 }
 """

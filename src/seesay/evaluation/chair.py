@@ -69,11 +69,11 @@ def object_words() -> ObjectWords:
         chinese |= dict.fromkeys(words["zh"], name)
     single = [(form[0], name) for form, name in english.items() if len(form) == 1]
     before = content["qualifiers"]
-    for form, name in single:
+    for word, name in single:
         if name in before["before"]:
-            english |= {(word, form): name for word in before["en"]}
+            english |= {(one, word): name for one in before["en"]}
         if name in before["passenger"]:
-            english["passenger", form] = name
+            english["passenger", word] = name
     english |= dict.fromkeys(_forms(content["ignored"]["en"]), "")
     return ObjectWords(english, chinese, max(map(len, chinese)))
 

@@ -31,7 +31,7 @@ class Comparison:
     answers: int
     """Samples that both runs have a verdict on."""
     mean: float
-    """Mean score of an answer, from 0 to 1."""
+    """Mean score of an answer."""
     other: float
     """The same of the other run."""
     difference: float

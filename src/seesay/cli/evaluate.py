@@ -12,9 +12,10 @@ from seesay.cli.output import say
 from seesay.text import Text
 
 if TYPE_CHECKING:
-    from seesay.evaluation.running import NamedJudge
+    from seesay.evaluation.answer_store import AnswerStore
+    from seesay.evaluation.running import Model, NamedJudge
     from seesay.evaluation.suite_report import Comparison
-    from seesay.evaluation.suites import Prices, SuiteReport
+    from seesay.evaluation.suites import Prices, SuiteConfig, SuiteReport
     from seesay.evaluation.worst_answers import WorstAnswers
     from seesay.inference.processes import OtherProcesses
 
@@ -157,9 +158,9 @@ def evaluate(
 ) -> None:
     from functools import partial
 
-    from seesay.cli.output import progress, working
+    from seesay.cli.output import working
     from seesay.evaluation.answer_store import AnswerStore
-    from seesay.evaluation.running import open_model, run_suite
+    from seesay.evaluation.running import open_model
     from seesay.evaluation.running import rescore as score_again
     from seesay.evaluation.suite_report import compare_runs
     from seesay.evaluation.suites import read_suite
@@ -185,16 +186,7 @@ def evaluate(
             store = stack.enter_context(AnswerStore(file, facts))
             opens = None if endpoint else partial(open_assistant, name, device=device)
             others = stack.enter_context(OtherProcesses(processes, opens)) if processes else None
-            with progress(say("answers", "回答")) as show:
-                report = run_suite(
-                    config,
-                    opened,
-                    store,
-                    judge=reader,
-                    others=others,
-                    on_progress=lambda task, *counts: show(*counts, task),
-                )
-            _warn_if_broken(others)
+            report = _run(config, opened, store, reader, others)
         comparisons = []
         if against is not None:
             other = stack.enter_context(AnswerStore(against / ANSWERS))
@@ -239,9 +231,26 @@ def _prices(prompt: float | None, answer: float | None) -> "Prices | None":
     return Prices(prompt=prompt or 0.0, answer=answer or 0.0)
 
 
-def _warn_if_broken(others: "OtherProcesses | None") -> None:
-    from seesay.cli.output import warn
+def _run(
+    suite: "SuiteConfig",
+    model: "Model",
+    store: "AnswerStore",
+    judge: "NamedJudge | None",
+    others: "OtherProcesses | None",
+) -> "SuiteReport":
+    """Runs the suite with a progress bar for each task."""
+    from seesay.cli.output import progress, warn
+    from seesay.evaluation.running import run_suite
 
+    with progress(say("answers", "回答")) as show:
+        report = run_suite(
+            suite,
+            model,
+            store,
+            judge=judge,
+            others=others,
+            on_progress=lambda task, *counts: show(*counts, task),
+        )
     if others is not None and others.broken:
         warn(
             say(
@@ -250,6 +259,7 @@ def _warn_if_broken(others: "OtherProcesses | None") -> None:
                 "有一个进程提前结束（可能是内存不足）；剩下的问题由单个进程回答",
             )
         )
+    return report
 
 
 def _write(

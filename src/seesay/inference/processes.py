@@ -1,7 +1,7 @@
 """Further processes that answer questions beside the calling one.
 
-    with OtherProcesses(3, partial(open_assistant, "seesay-assistant")) as others:
-        future = others.answer([("cat.jpg", "What is it?")], AnswerConfig())
+with OtherProcesses(3, partial(open_assistant, "seesay-assistant")) as others:
+    future = others.answer([("cat.jpg", "What is it?")], AnswerConfig())
 """
 
 import multiprocessing

@@ -11,7 +11,7 @@ not stop the others.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -185,8 +185,10 @@ def _scored(
 
 def _instructed(judge: Judge, task: TaskConfig) -> Judge:
     """Raises DataError if the file of an instruction cannot be read."""
-    files = {"instruction": task.instruction, "second_instruction": task.second_instruction}
-    return replace(judge, **{name: _instruction(file) for name, file in files.items() if file})
+    first, second = (
+        _instruction(file) if file else "" for file in (task.instruction, task.second_instruction)
+    )
+    return Judge(judge.ask, first or judge.instruction, second or judge.second_instruction)
 
 
 def _instruction(file: str) -> str:

@@ -140,11 +140,11 @@ def suite_tables(
         columns = (task, scorer, Text("mean", "平均"), *names, Text("answers", "回答数"))
         tables.append(table(title, columns, [_compared(one) for one in comparisons]))
     if report.costs:
-        names = (Text("tokens read", "读入词元"), Text("tokens written", "写出词元"))
-        columns = (task, Text("answers", "回答数"), *names, Text("seconds each", "每个用时（秒）"))
-        columns += () if prices is None else (Text("price", "费用"),)
+        costs = [task, Text("answers", "回答数"), Text("tokens read", "读入词元")]
+        costs += [Text("tokens written", "写出词元"), Text("seconds each", "每个用时（秒）")]
+        costs += [] if prices is None else [Text("price", "费用")]
         title = Text("Cost of the answers", "回答的开销")
-        tables.append(table(title, columns, [_cost(one, prices) for one in report.costs]))
+        tables.append(table(title, costs, [_cost(one, prices) for one in report.costs]))
     facts = [(one.task, one.scorer, one.prompt or "–", one.judge or "–") for one in report.scores]
     asked = (task, scorer, Text("prompt", "提示词"), Text("judge", "评判模型"))
     tables.append(table(Text("How it was asked", "提问方式"), asked, facts))

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from threading import Thread
 
 from seesay.errors import SeesayError
@@ -34,12 +35,11 @@ class OtherProcesses:
         self._most = 0 if open_assistant is None else _AHEAD * (processes - 1)
         self._given: set[Future[list[Answer | SeesayError]]] = set()
         self._pool: ProcessPoolExecutor | None = None
-        if self._most:
+        if open_assistant is not None and processes > 1:
             self._pool = ProcessPoolExecutor(
                 processes - 1,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_begin,
-                initargs=(open_assistant, processes),
+                initializer=partial(_begin, open_assistant, processes),
             )
 
     def answer(

@@ -2,7 +2,7 @@
 ones have."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,9 +30,10 @@ class Request:
 
 @dataclass
 class Endpoint:
-    """What the endpoint replies, in turn (the last for ever), and what it was sent."""
+    """What the endpoint replies, in turn (the last for ever), and what it was sent. A reply may be
+    formed from the request."""
 
-    replies: list[Reply] = field(default_factory=list)
+    replies: list[Reply | Callable[[Request], Reply]] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     url: str = ""
     released: Event = field(default_factory=Event)
@@ -84,7 +85,7 @@ def stream(*chunks: Any, done: bool = True, end: Literal["whole", "cut", "stall"
 
 
 @contextmanager
-def chat_server(*replies: Reply) -> Iterator[Endpoint]:
+def chat_server(*replies: Reply | Callable[[Request], Reply]) -> Iterator[Endpoint]:
     """Serve on a free port of the loopback interface while the block runs."""
     state = Endpoint(list(replies))
     handler = type("Handler", (_Handler,), {"state": state})
@@ -116,8 +117,10 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.state
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        state.requests.append(Request(self.path, headers, json.loads(content or b"null")))
+        request = Request(self.path, headers, json.loads(content or b"null"))
+        state.requests.append(request)
         reply = state.replies.pop(0) if len(state.replies) > 1 else state.replies[0]
+        reply = reply if isinstance(reply, Reply) else reply(request)
         if reply.end == "stall" and not reply.body:
             state.released.wait()
             self.close_connection = True

@@ -1,5 +1,7 @@
 """`seesay evaluate`: a suite, a model behind an endpoint or on this machine, and the reports."""
 
+import base64
+import io
 import json
 
 import pytest
@@ -16,6 +18,10 @@ data = "POPE.tsv"
 prompt = "yes-no/seesay@1"
 scorers = ["pope/seesay-zh@1", "pope/lmms@2026-08-06"]
 """
+
+_stream = io.BytesIO()
+Image.effect_noise((8, 8), 50).convert("RGB").save(_stream, "PNG")
+PNG = base64.b64encode(_stream.getvalue()).decode()
 
 
 @pytest.fixture
@@ -94,3 +100,41 @@ def test_what_is_wrong_is_said_in_a_line(place, capsys, monkeypatch, language):
         assert len(capsys.readouterr().err.splitlines()) == 1
         assert run(["evaluate", "quick", "--judge-endpoint", server.url, *model]) == 2
         assert "--judge" in capsys.readouterr().err
+
+
+def test_broken_pictures_and_a_judge_that_talks_nonsense_are_counted(place, capsys):
+    (place / "suite.toml").write_text(
+        SUITE.replace('"pope/seesay-zh@1"', '"mmvet/seesay@1", "pope/seesay-zh@1"')
+    )
+    rows = ["index\timage\tquestion\tanswer", f"1\t{'&' * 80}\ta?\tyes", f"2\t{PNG}\tb?\tyes"]
+    (place / "POPE.tsv").write_text("\n".join(rows) + "\n")
+    with chat_server(completion("yes")) as server, chat_server(completion("well")) as owl:
+        asked = ["evaluate", "suite.toml", "-m", "cats", "--endpoint", server.url]
+        assert run([*asked, "--judge", "owl", "--judge-endpoint", owl.url]) == 0
+    shown = capsys.readouterr().out
+    assert "its picture is no base64" in shown and "its last reply: 'well'" in shown
+    report = json.loads((place / "evaluations/small-cats/report.json").read_text("utf-8"))
+    vet, pope, _ = report["scores"]
+    assert (vet["answers"], vet["left_out"]) == (0, 2)
+    assert (pope["answers"], pope["left_out"], pope["values"]["accuracy"]) == (1, 1, 1.0)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_runs_stand_side_by_side(place, capsys, monkeypatch, language):
+    monkeypatch.setenv("SEESAY_LANG", language)
+    with chat_server(completion("是的。")) as server:
+        asked = ["evaluate", "suite.toml", "--endpoint", server.url, "-m"]
+        assert run([*asked, "one", "-o", "one", "--processes", "2", "--price-in", "1"]) == 0
+        assert run([*asked, "two", "-o", "two", "--worst", "0"]) == 0
+    page = (place / "one" / "report.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg" in page and "0.0006" in page  # 2 x 300 tokens
+    assert "data:image/jpeg" not in (place / "two" / "report.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert run(["leaderboard", "one", "two", "-o", "board"]) == 0
+    shown = capsys.readouterr().out
+    names = ("leaderboard.html", "leaderboard.md")
+    for text in (shown, *((place / "board" / n).read_text(encoding="utf-8") for n in names)):
+        assert "pope/seesay-zh@1" in text and "one" in text and "two" in text
+    assert ("排行榜" if language == "zh" else "leaderboard") in shown
+    assert run(["leaderboard", "one", "none"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

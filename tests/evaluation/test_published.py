@@ -311,3 +311,75 @@ def test_labelled_objects_are_asked_about_as_pope_does(tmp_path, language):
     assert [one.truth.answers[0] for one in samples] == ["yes", "no"] * 9
     assert {one.truth.groups["category"] for one in samples} == {"popular"}
     assert all(("图" in one.truth.question) == (language == "zh") for one in samples)
+
+
+def test_questions_of_gqa_bring_what_its_second_table_needs(tmp_path):
+    asked = {
+        "question": "Is it red?",
+        "answer": "yes",
+        "imageId": "n1",
+        "isBalanced": False,
+        "types": {"structural": "verify", "semantic": "attr", "detailed": "verifyAttr"},
+        "groups": {"global": None, "local": "x"},
+        "entailed": ["07", "08"],
+    }
+    common = asked | {"types": {"detailed": "compareCommon"}, "isBalanced": True}
+    common["groups"] = {"global": "color"}
+    write = json.dumps({"07": asked, "08": common, "09": asked | {"answer": None}})
+    (tmp_path / "q.json").write_text(write)
+    choices = {"valid": ["yes", "no"], "plausible": ["yes"]}
+    (tmp_path / "c.json").write_text(json.dumps({"07": choices, "08": choices}))
+    files = {"data": str(tmp_path / "q.json"), "annotations": str(tmp_path / "c.json")}
+    samples, left_out = read(**files, loader="gqa")
+    assert samples["07"].images == (tmp_path / "n1.jpg",) and "row 3" in left_out
+    assert samples["07"].truth.groups == {
+        "id": "07",
+        "structural": "verify",
+        "semantic": "attr",
+        "entailed": "07,08",
+        "unbalanced": "1",
+        "valid": "yes,no",
+        "plausible": "yes",
+    }
+    groups = samples["08"].truth.groups
+    assert groups["valid"] == "color,material,shape" and groups["global"] == "color"
+    (tmp_path / "q.json").write_text("[1]")
+    with pytest.raises(DataError, match="no questions by number"):
+        read(**files, loader="gqa")
+
+
+def test_captions_of_coco_bring_the_labelled_objects(tmp_path):
+    captions = {
+        "images": [{"id": 7, "file_name": "7.jpg"}, {"id": 8, "file_name": "8.jpg"}],
+        "annotations": [
+            {"image_id": 7, "caption": "A dog. "},
+            {"image_id": 7, "caption": "A dog runs"},
+        ],
+    }
+    objects = {
+        "categories": [{"id": 1, "name": "person"}, {"id": 18, "name": "dog"}],
+        "annotations": [{"image_id": 7, "category_id": at} for at in (18, 18, 1, 99)],
+    }
+    (tmp_path / "c.json").write_text(json.dumps(captions))
+    (tmp_path / "o.json").write_text(json.dumps(objects))
+    files = {"data": str(tmp_path / "c.json"), "annotations": str(tmp_path / "o.json")}
+    samples, left_out = read(**files, loader="coco", images="val")
+    assert samples["7"].truth.answers == ("A dog.", "A dog runs")
+    assert samples["7"].truth.groups == {"objects": "dog,person"}
+    assert samples["7"].images[0].name == "7.jpg" and "no right answer" in left_out["row 2"]
+
+
+def test_the_first_rows_are_passed_over(tmp_path):
+    for number in range(4):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.png")
+    rows = [{"image": f"{n}.png", "qa": [["a?", "b"], ["c?", "d"]], "zh": "图"} for n in range(4)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "a.tsv").write_text(
+        "index\timage_path\tquestion\tanswer\n" + "".join(f"{n}\t{n}.png\tq\ta\n" for n in range(4))
+    )
+    rest = load_samples(DataConfig(data=str(tmp_path / "a.tsv"), start=1, limit=2))
+    assert rest.total == 2 and [one.key for one in rest.samples] == ["1", "2"]
+    records = DataConfig(data=str(tmp_path / "a.jsonl"), loader="captions", language="zh", start=3)
+    assert [one.key for one in load_samples(records).samples] == ["3.png#1"]
+    with pytest.raises(ConfigError, match="start"):
+        DataConfig(data="a.tsv", start=-1)

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from seesay.errors import ConfigError, DataError, EndpointError
+from seesay.evaluation.chair import object_words
 from seesay.evaluation.choice import rotations
 from seesay.evaluation.report import scores_table
-from seesay.evaluation.scorers import SCORERS, Result, score
+from seesay.evaluation.scorers import SCORERS, Result, score, summarize
 from seesay.evaluation.scoring import Judge, Truth
+from seesay.inference.detector import LABELS
 
 FILES = sorted((Path(__file__).parent / "conformance").glob("*.json"))
 OURS = {name for name in SCORERS if "/seesay" in name or name.startswith("recall/")}
@@ -42,6 +44,19 @@ def judge_of(cases: list[dict[str, Any]]) -> tuple[Judge, list[str]]:
     return Judge(ask), prompts
 
 
+def judged_in_turn(name: str, cases: list[dict[str, Any]]) -> Result:
+    """Of a scorer that asks the judge several things about an answer: the replies of each case come
+    in their order."""
+    truths = [truth_of(case) for case in cases]
+    verdicts = []
+    for case, truth in zip(cases, truths, strict=True):
+        replies = iter(case["replies"])
+        judge = Judge(lambda _, replies=replies: next(replies))
+        verdicts += score(name, [case["answer"]], [truth], judge=judge).verdicts
+    values = summarize(name, verdicts, truths)
+    return Result(scorer=name, values=values, verdicts=tuple(verdicts), seed=None)
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_scores_are_those_of_the_toolkit(file: Path) -> None:
     content = read(file)
@@ -52,12 +67,15 @@ def test_scores_are_those_of_the_toolkit(file: Path) -> None:
         case | ({"question": f"{case['question']} #{at}#"} if judged else {})
         for at, case in enumerate(cases)
     ]
-    result = score(
-        content["scorer"],
-        [case["answer"] for case in cases],
-        [truth_of(case) for case in numbered],
-        judge=judge if judged else None,
-    )
+    if "replies" in cases[0]:
+        result = judged_in_turn(content["scorer"], cases)
+    else:
+        result = score(
+            content["scorer"],
+            [case["answer"] for case in cases],
+            [truth_of(case) for case in numbered],
+            judge=judge if judged else None,
+        )
     wrong = [
         (case, verdict)
         for case, verdict in zip(cases, result.verdicts, strict=True)
@@ -259,3 +277,59 @@ def test_what_cannot_be_scored_is_refused(
 ) -> None:
     with pytest.raises(error):
         score(name, answers, truths, confidences=confidences)
+
+
+MENTIONS = {
+    "一只狗坐在沙发上": ["dog", "couch"],
+    "热狗和斑马": ["hot dog", "zebra"],
+    "马路上有一辆公交车": ["bus"],
+    "人行道旁停着自行车": ["bicycle"],
+    "穿牛仔裤的男孩在打网球": ["person", "sports ball"],
+    "笔记本电脑旁有一个鼠标": ["laptop", "mouse"],
+    "机器人": [],
+    "a baby elephant and two hot dogs": ["elephant", "hot dog"],
+    "Two men with wine glasses at the train station": ["person", "wine glass"],
+    "a T-shirt; a dog-house": [],
+    "": [],
+}
+
+
+@pytest.mark.parametrize(("caption", "names"), MENTIONS.items())
+def test_objects_are_found_in_captions(caption: str, names: list[str]) -> None:
+    assert object_words().mentions(caption) == names
+
+
+def test_coco_has_eighty_objects_with_words_in_both_languages() -> None:
+    words = object_words()
+    names = {label.en for label in LABELS}
+    assert set(words.english.values()) - {""} == set(words.chinese.values()) - {""} == names
+    assert all(words.mentions(label.en)[:1] == [label.en] for label in LABELS)
+    assert all(words.mentions(label.zh)[:1] == [label.en] for label in LABELS)
+
+
+def test_a_caption_without_labelled_objects_is_left_out() -> None:
+    truths = [
+        Truth(answers=("一个人骑马",), groups={"objects": "horse"}),
+        Truth(answers=("a dog",)),
+    ]
+    result = score("chair/seesay@1", ["人、马和狗", "a dog"], truths)
+    assert result.verdicts[0].parsed == "person, horse, !dog" and result.left_out == 1
+    values = {"CHAIRi": 1 / 3, "CHAIRs": 1.0, "objects": 3.0}
+    assert result.values == pytest.approx(values)
+    assert "not labelled" in result.verdicts[1].note.en
+
+
+def test_mathverse_asks_its_judge_twice_and_leaves_out_what_it_cannot_read() -> None:
+    truth = Truth(answers=("C",), question="seen", judged_question="Which is it?")
+    prompts: list[str] = []
+    replies = iter(["Extracted Answer: c", "1"])
+    judge = Judge(lambda one: prompts.append(one) or next(replies), "Extract.", "Compare.")
+    result = score("mathverse/seesay@1", ["It is c"], [truth], judge=judge)
+    assert prompts[0] == "Extract.\n\nModel response: 'It is c'\nExtracted Answer: "
+    assert prompts[1].startswith("Compare.\n\n[Question]: Which is it?\n[Standard Answer]: C\n")
+    assert result.verdicts[0].score == 1 and result.verdicts[0].parsed == "c"
+    for nonsense in ("", "well"):
+        result = score("mathverse/seesay@1", ["x"], [truth], judge=Judge(lambda _, n=nonsense: n))
+        assert result.left_out == 1 and result.values == {} and len(result.notes) == 1
+    result = score("mathverse/vlmevalkit@2026-08-18", ["x"], [truth], judge=Judge(fails))
+    assert result.left_out == 0 and result.values["accuracy"] == 0

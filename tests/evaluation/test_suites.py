@@ -1,72 +1,30 @@
 """A suite is asked, stored, resumed, scored again and compared."""
 
 import json
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
 import pytest
 from PIL import Image
 
-from chat_server import chat_server, completion, refusal
+from chat_server import completion, refusal
 from seesay.errors import ConfigError, DataError, EndpointError
 from seesay.evaluation.answer_store import AnswerStore
+from seesay.evaluation.asking import FAILURES_IN_A_ROW
+from seesay.evaluation.running import NamedJudge, open_model, rescore, run_suite
 from seesay.evaluation.scoring import Judge
 from seesay.evaluation.suite_report import compare_runs, suite_html, suite_json, suite_markdown
-from seesay.evaluation.suites import (
-    FAILURES_IN_A_ROW,
-    NamedJudge,
-    Scores,
-    SuiteConfig,
-    TaskConfig,
-    open_model,
-    read_suite,
-    rescore,
-    run_suite,
-)
+from seesay.evaluation.suites import Scores, read_suite
 from seesay.inference.answer import Answer
 from seesay.inference.assistant import chat
-from seesay.inference.remote import RemoteAssistant, RemoteConfig
+from small_suite import POPE, ROWS, endpoint, opened, pope, suite_of, write_questions
 from tiny_checkpoint import write_checkpoint
-
-POPE = ("pope/official@1", "pope/vlmevalkit@2026-08-18")
-ROWS = 12
 
 
 @pytest.fixture
 def place(tmp_path):
     """Yes/no questions about four pictures, one row of which has no answer."""
-    for number in range(4):
-        Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(tmp_path / f"{number}.png")
-    head = "index\timage_path\tquestion\tanswer\tcategory"
-    rows = [
-        f"{n}\t{n % 4}.png\tIs there thing {n}?\t{'yes' if n % 2 else 'no'}\trandom"
-        for n in range(ROWS)
-    ]
-    text = "\n".join([head, *rows, f"{ROWS}\t0.png\tIs it?\t\trandom"])
-    (tmp_path / "POPE.tsv").write_text(text + "\n")
-    return tmp_path
-
-
-def suite_of(place, **tasks):
-    return SuiteConfig(name="small", tasks=tasks or {"pope": pope(place)})
-
-
-def pope(place, **settings):
-    given = {"data": str(place / "POPE.tsv"), "prompt": "plain/seesay@1", "scorers": POPE}
-    return TaskConfig(**given | settings)
-
-
-@contextmanager
-def endpoint(*replies):
-    with chat_server(*replies) as server:
-        config = RemoteConfig(base_url=server.url, model="cats-7b", retries=0)
-        with RemoteAssistant(config) as assistant:
-            yield assistant, server
-
-
-def opened(place, name="answers"):
-    return AnswerStore(place / f"{name}.sqlite", {"model": "cats-7b"})
+    return write_questions(tmp_path)
 
 
 class Knowing:
@@ -119,7 +77,7 @@ def test_a_killed_run_ends_with_the_same_values(place, built_in):
             raise KilledError
 
     kept = []
-    for stop in (3, 8, 10):
+    for stop in (8, ROWS + 1):
         with opened(place) as store, pytest.raises(KilledError):
             run_suite(suite, built_in, store, on_progress=partial(kill_at, stop))
         with opened(place) as store:
@@ -127,7 +85,7 @@ def test_a_killed_run_ends_with_the_same_values(place, built_in):
     with opened(place) as store:
         assert run_suite(suite, built_in, store) == whole
         assert store.answers("pope") == answers and len(answers) == ROWS
-    assert kept == [0, 8, 8]  # whole batches
+    assert kept == [8, ROWS]  # whole batches
 
 
 def test_only_a_changed_question_is_asked_again(place):
@@ -283,5 +241,12 @@ def test_wrong_suites_are_refused_before_anything_is_asked(place):
     file.write_text('name = "x"\n')
     with pytest.raises(ConfigError, match="measures nothing"):
         read_suite(file)
-    quick = read_suite("quick")
+
+
+def test_the_built_in_suites_can_be_read():
+    quick, standard, full = (read_suite(name) for name in ("quick", "standard", "full"))
     assert quick.tasks and quick.measures
+    # What the built-in models were trained on is passed over.
+    assert quick.tasks["easy-vqa"].start == 2700 and quick.measures["tiny-imagenet"].start == 28500
+    assert standard.tasks.items() <= full.tasks.items()
+    assert {one.loader for one in full.tasks.values()} >= {"vlmevalkit", "parquet", "gqa", "coco"}

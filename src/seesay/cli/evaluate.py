@@ -12,8 +12,12 @@ from seesay.cli.output import say
 from seesay.text import Text
 
 if TYPE_CHECKING:
+    from seesay.evaluation.answer_store import AnswerStore
+    from seesay.evaluation.running import Model, NamedJudge
     from seesay.evaluation.suite_report import Comparison
-    from seesay.evaluation.suites import NamedJudge, SuiteReport
+    from seesay.evaluation.suites import Prices, SuiteConfig, SuiteReport
+    from seesay.evaluation.worst_answers import WorstAnswers
+    from seesay.inference.processes import OtherProcesses
 
 ANSWERS = "answers.sqlite"
 Suite = Annotated[
@@ -21,7 +25,8 @@ Suite = Annotated[
     typer.Argument(
         metavar="SUITE",
         help=say(
-            "A suite in TOML, or the built-in one, quick.", "TOML 格式的套件，或内置的 quick。"
+            "A suite in TOML, or a built-in one: quick, standard or full.",
+            "TOML 格式的套件，或内置的 quick、standard、full。",
         ),
     ),
 ]
@@ -90,6 +95,47 @@ JudgeEndpoint = Annotated[
         help=say("Where the judge is; else on this machine.", "评判模型的地址；默认在本机。"),
     ),
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help=say(
+            "Processes that answer, each with a model of its own: 1 by default. At an endpoint, "
+            "requests at a time: 4 by default.",
+            "同时回答的进程数，各加载一份模型，默认 1；对端点则是同时发出的请求数，默认 4。",
+        ),
+    ),
+]
+Worst = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=60,
+        help=say(
+            "Worst answers of each task to show in the HTML report, with their pictures.",
+            "HTML 报告里每个任务展示多少个得分最低的回答及其图片。",
+        ),
+    ),
+]
+PriceIn = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="PRICE",
+        help=say(
+            "Price of a million tokens that the model reads, in any currency.",
+            "模型读入一百万词元的价格，货币不限。",
+        ),
+    ),
+]
+PriceOut = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="PRICE",
+        help=say("Price of a million tokens that it writes.", "模型写出一百万词元的价格。"),
+    ),
+]
 
 
 def evaluate(
@@ -103,14 +149,24 @@ def evaluate(
     against: Against = None,
     judge: JudgeModel = None,
     judge_endpoint: JudgeEndpoint = None,
+    processes: Processes = None,
+    worst: Worst = 12,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.output import progress, working
+    from functools import partial
+
+    from seesay.cli.output import working
     from seesay.evaluation.answer_store import AnswerStore
+    from seesay.evaluation.running import open_model
+    from seesay.evaluation.running import rescore as score_again
     from seesay.evaluation.suite_report import compare_runs
-    from seesay.evaluation.suites import open_model, read_suite, run_suite
-    from seesay.evaluation.suites import rescore as score_again
+    from seesay.evaluation.suites import read_suite
+    from seesay.evaluation.worst_answers import worst_answers
+    from seesay.inference.answering import open_assistant
+    from seesay.inference.processes import OtherProcesses
     from seesay.weights.catalog import default_assistant
 
     config = read_suite(suite, data=data, limit=limit)
@@ -128,26 +184,24 @@ def evaluate(
             folder.mkdir(parents=True, exist_ok=True)
             facts = {"model": name, "endpoint": endpoint or ""}
             store = stack.enter_context(AnswerStore(file, facts))
-            with progress(say("answers", "回答")) as show:
-                report = run_suite(
-                    config,
-                    opened,
-                    store,
-                    judge=reader,
-                    on_progress=lambda _, done, total, lost: show(done, total, lost),
-                )
+            opens = None if endpoint else partial(open_assistant, name, device=device)
+            others = stack.enter_context(OtherProcesses(processes, opens)) if processes else None
+            report = _run(config, opened, store, reader, others)
         comparisons = []
         if against is not None:
             other = stack.enter_context(AnswerStore(against / ANSWERS))
             comparisons = compare_runs(store, other, report)
-    _show(report, comparisons, folder, as_json=json)
+        sheets = worst_answers(config, store, report, worst) if worst else []
+    prices = _prices(price_in, price_out)
+    _write(report, comparisons, folder, prices, sheets)
+    _show(report, comparisons, folder, prices, as_json=json)
 
 
 def _judge(name: str | None, endpoint: str | None, device: str | None) -> "NamedJudge | None":
     """Raises ConfigError for an endpoint without a name."""
     from seesay.errors import ConfigError
+    from seesay.evaluation.running import NamedJudge
     from seesay.evaluation.scoring import Judge
-    from seesay.evaluation.suites import NamedJudge
 
     if name is None and endpoint is not None:
         raise ConfigError(
@@ -169,11 +223,75 @@ def _file_name(model: str) -> str:
     return re.sub(r"[^\w.-]+", "-", model.replace("\\", "/").rstrip("/").split("/")[-1]) or "model"
 
 
-def _show(
-    report: "SuiteReport", comparisons: "list[Comparison]", folder: Path, *, as_json: bool
+def _prices(prompt: float | None, answer: float | None) -> "Prices | None":
+    from seesay.evaluation.suites import Prices
+
+    if prompt is None and answer is None:
+        return None
+    return Prices(prompt=prompt or 0.0, answer=answer or 0.0)
+
+
+def _run(
+    suite: "SuiteConfig",
+    model: "Model",
+    store: "AnswerStore",
+    judge: "NamedJudge | None",
+    others: "OtherProcesses | None",
+) -> "SuiteReport":
+    """Runs the suite with a progress bar for each task."""
+    from seesay.cli.output import progress, warn
+    from seesay.evaluation.running import run_suite
+
+    with progress(say("answers", "回答")) as show:
+        report = run_suite(
+            suite,
+            model,
+            store,
+            judge=judge,
+            others=others,
+            on_progress=lambda task, *counts: show(*counts, task),
+        )
+    if others is not None and others.broken:
+        warn(
+            say(
+                "one of the processes ended before its time, perhaps for want of memory; a single "
+                "one answered what was left",
+                "有一个进程提前结束（可能是内存不足）；剩下的问题由单个进程回答",
+            )
+        )
+    return report
+
+
+def _write(
+    report: "SuiteReport",
+    comparisons: "list[Comparison]",
+    folder: Path,
+    prices: "Prices | None",
+    sheets: "list[WorstAnswers]",
 ) -> None:
+    """The three forms of the report."""
     import json
 
+    from seesay.cli.output import language
+    from seesay.data.files import write_text
+    from seesay.evaluation.leaderboard import REPORT
+    from seesay.evaluation.suite_report import suite_html, suite_json, suite_markdown
+
+    page = suite_html(report, comparisons, language(), prices, sheets)
+    values = suite_json(report, comparisons, prices)
+    write_text(folder / "report.html", page)
+    write_text(folder / "report.md", suite_markdown(report, comparisons, language(), prices))
+    write_text(folder / REPORT, json.dumps(values, ensure_ascii=False, indent=2))
+
+
+def _show(
+    report: "SuiteReport",
+    comparisons: "list[Comparison]",
+    folder: Path,
+    prices: "Prices | None",
+    *,
+    as_json: bool,
+) -> None:
     from seesay.cli.output import (
         fail_unless_whole,
         language,
@@ -182,22 +300,12 @@ def _show(
         print_table,
         warn,
     )
-    from seesay.data.files import write_text
-    from seesay.evaluation.suite_report import (
-        suite_html,
-        suite_json,
-        suite_markdown,
-        suite_tables,
-    )
+    from seesay.evaluation.suite_report import suite_json, suite_tables
 
-    values = suite_json(report, comparisons)
-    write_text(folder / "report.html", suite_html(report, comparisons, language()))
-    write_text(folder / "report.md", suite_markdown(report, comparisons, language()))
-    write_text(folder / "report.json", json.dumps(values, ensure_ascii=False, indent=2))
     if as_json:
-        print_json(values)
+        print_json(suite_json(report, comparisons, prices))
     else:
-        for table in suite_tables(report, comparisons, language()):
+        for table in suite_tables(report, comparisons, language(), prices):
             print_table(table.head, table.rows, table.title)
         page = folder / "report.html"
         print(say(f"report: {page}", f"报告：{page}"))

@@ -27,6 +27,7 @@ from seesay.cli.export import export
 from seesay.cli.help import Command, Commands, wrong_use
 from seesay.cli.index import index, watch
 from seesay.cli.interpolate import interpolate
+from seesay.cli.leaderboard import leaderboard
 from seesay.cli.models import app as models
 from seesay.cli.output import localized, one_line, say, warn
 from seesay.cli.probe import probe
@@ -153,6 +154,13 @@ MODEL_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
         say(
             "Measure a model by a suite of tasks, with named scorers.",
             "用一套任务和具名评分器评测模型。",
+        ),
+    ),
+    (
+        leaderboard,
+        say(
+            "Set finished runs of a suite side by side: models by tasks.",
+            "把同一套件的多次评测并排成表：模型 × 任务。",
         ),
     ),
     (

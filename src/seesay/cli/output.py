@@ -207,11 +207,12 @@ def working(what: str) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
-    """Yields report(done, total, failed). A bar with rate and time left appears on stderr, if that
-    is a terminal, once the work has taken longer than a second, and goes when it ends."""
+def progress(what: str) -> Iterator[Callable[..., None]]:
+    """Yields report(done, total, failed, part=""), where a part has counts of its own. A bar with
+    rate and time left appears on stderr, if that is a terminal, once the work has taken longer than
+    a second, and goes when it ends."""
     if not sys.stderr.isatty():
-        yield lambda done, total, failed: None
+        yield lambda done, total, failed, part="": None
         return
     from rich import progress as rich_progress
 
@@ -228,7 +229,13 @@ def progress(what: str) -> Iterator[Callable[[int, int, int], None]]:
     )
     task = bar.add_task(what, total=None, rate="", failures="")
 
-    def report(done: int, total: int, failed: int) -> None:
+    of = ""
+
+    def report(done: int, total: int, failed: int, part: str = "") -> None:
+        nonlocal of
+        if part != of:
+            of = part
+            bar.reset(task, description=f"{what}: {part}", total=total or None)
         speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
         rate = f"{speed:.1f}/s" if speed else ""
         lost = say(f"{failed} failed", f"{failed} 个失败") if failed else ""

@@ -8,7 +8,7 @@ nothing but this file.
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from seesay.text import Text, to_unicode
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS answers (task TEXT, sample TEXT, number INTEGER, prompt TEXT, pictures
-    TEXT, settings TEXT, answer TEXT, finish TEXT, certainty REAL, truth TEXT,
-    PRIMARY KEY (task, sample));
+    TEXT, settings TEXT, answer TEXT, finish TEXT, certainty REAL, prompt_tokens INTEGER,
+    answer_tokens INTEGER, seconds REAL, truth TEXT, PRIMARY KEY (task, sample));
 CREATE TABLE IF NOT EXISTS left_out (task TEXT, sample TEXT, en TEXT, zh TEXT,
     PRIMARY KEY (task, sample));
 CREATE TABLE IF NOT EXISTS verdicts (task TEXT, scorer TEXT, sample TEXT, parsed TEXT, score REAL,
@@ -47,6 +47,12 @@ class StoredAnswer:
     answer: str
     finish: str = "stop"
     certainty: float | None = None
+    prompt_tokens: int | None = None
+    """Tokens read; None if nobody tells."""
+    answer_tokens: int | None = None
+    """Tokens written; None if nobody tells."""
+    seconds: float = field(default=0.0, compare=False)
+    """Since the answer before."""
 
 
 class AnswerStore:
@@ -157,10 +163,11 @@ class AnswerStore:
             texts = (one.prompt, one.pictures, one.settings, one.answer, one.finish)
             truth = _dump(asdict(one.truth))
             sample = to_unicode(one.sample)
-            rows.append((task, sample, number, *map(to_unicode, texts), one.certainty, truth))
+            cost = (one.certainty, one.prompt_tokens, one.answer_tokens, one.seconds)
+            rows.append((task, sample, number, *map(to_unicode, texts), *cost, truth))
         self._database.execute("BEGIN IMMEDIATE")
         self._database.executemany(
-            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+            f"INSERT OR REPLACE INTO answers VALUES ({', '.join('?' * 13)})", rows
         )
         self._database.execute("COMMIT")
 
@@ -171,13 +178,13 @@ class AnswerStore:
 
     def answers(self, task: str) -> list[StoredAnswer]:
         """The answers of the last pass, in the order of the samples."""
+        names = [one.name for one in fields(StoredAnswer)]
         rows = self._database.execute(
-            "SELECT sample, prompt, pictures, settings, truth, answer, finish, certainty "
-            "FROM answers WHERE task = ? AND number IS NOT NULL ORDER BY number",
+            f"SELECT {', '.join(names)} FROM answers WHERE task = ? AND number IS NOT NULL "
+            "ORDER BY number",
             (task,),
         )
-        names = ("sample", "prompt", "pictures", "settings", "truth", "answer", "finish")
-        columns = [dict(zip((*names, "certainty"), row, strict=True)) for row in rows]
+        columns = [dict(zip(names, row, strict=True)) for row in rows]
         return [StoredAnswer(**row | {"truth": _truth(row["truth"])}) for row in columns]
 
     def left_out(self, task: str) -> list[LeftOut]:
@@ -231,7 +238,7 @@ class AnswerStore:
                 )
             return str(row[0])
 
-        return Judge(ask, judge.instruction)
+        return replace(judge, ask=ask)
 
     # Measures
 

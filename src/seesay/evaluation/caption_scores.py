@@ -89,10 +89,10 @@ def bleu(candidates: Sequence[Candidate], _: Frequencies | None = None, *, order
     return precision ** (1 / order) * (math.exp(1 - 1 / ratio) if ratio < 1 else 1.0)
 
 
-def rouge_l(candidates: Sequence[Candidate], _: Frequencies | None = None) -> float:
-    """Mean ROUGE-L (Lin 2004): precision and recall of the longest common subsequence, each the
-    best of all references, in one number that leans to the recall."""
-    return _mean(_rouge_l(*one) for one in candidates)
+def rouge_l(candidates: Sequence[Candidate], _: Frequencies | None = None) -> list[float]:
+    """ROUGE-L of each caption (Lin 2004): precision and recall of the longest common subsequence,
+    each the best of all references, in one number that leans to the recall."""
+    return [_rouge_l(*one) for one in candidates]
 
 
 def _rouge_l(tokens: Tokens, references: tuple[Tokens, ...]) -> float:
@@ -118,28 +118,30 @@ def _longest_common(one: Tokens, other: Tokens) -> int:
     return row[-1]
 
 
-def cider_d(candidates: Sequence[Candidate], frequencies: Frequencies | None = None) -> float:
-    """CIDEr-D (Vedantam et al. 2015), from 0 to 10: cosines of n-gram vectors weighted by rarity,
-    where repeating an n-gram gains nothing and another length than the reference's costs."""
+def cider_d(candidates: Sequence[Candidate], frequencies: Frequencies | None = None) -> list[float]:
+    """CIDEr-D of each caption (Vedantam et al. 2015), from 0 to 10: cosines of n-gram vectors
+    weighted by rarity, where repeating an n-gram gains nothing and another length than the
+    reference's costs."""
     return _cider(candidates, frequencies, clipped=True)
 
 
-def cider(candidates: Sequence[Candidate], frequencies: Frequencies | None = None) -> float:
-    """CIDEr without what the -D adds, from 0 to 10, and without the stemming of the paper."""
+def cider(candidates: Sequence[Candidate], frequencies: Frequencies | None = None) -> list[float]:
+    """CIDEr of each caption without what the -D adds, from 0 to 10, and without the stemming of the
+    paper."""
     return _cider(candidates, frequencies, clipped=False)
 
 
 def _cider(
     candidates: Sequence[Candidate], frequencies: Frequencies | None, *, clipped: bool
-) -> float:
+) -> list[float]:
     if frequencies is None:
         frequencies = Frequencies.of(one.references for one in candidates)
-    return _mean(
+    return [
         10 * _mean(_similarity(vectors, _Vectors.of(one, frequencies), clipped) for one in written)
         for vectors, written in (
             (_Vectors.of(tokens, frequencies), references) for tokens, references in candidates
         )
-    )
+    ]
 
 
 @dataclass(frozen=True)
@@ -182,11 +184,23 @@ def _mean(values: Iterable[float]) -> float:
 
 Scorer = Callable[[Sequence[Candidate], Frequencies | None], float]
 """Higher is better. Without frequencies, those of the references count."""
-SCORERS: dict[str, Scorer] = {
-    **{f"bleu{order}/coco@1": partial(bleu, order=order) for order in range(1, ORDERS + 1)},
+EACH: dict[str, Callable[[Sequence[Candidate], Frequencies | None], list[float]]] = {
     "rouge_l/coco@1": rouge_l,
     "cider/coco@1": cider_d,
     "cider_plain/vrama91@1": cider,
+}
+"""Those that score each caption; the score of several is the mean."""
+
+
+def _mean_of(
+    candidates: Sequence[Candidate], frequencies: Frequencies | None = None, *, scorer: str
+) -> float:
+    return _mean(EACH[scorer](candidates, frequencies))
+
+
+SCORERS: dict[str, Scorer] = {
+    **{f"bleu{order}/coco@1": partial(bleu, order=order) for order in range(1, ORDERS + 1)},
+    **{name: partial(_mean_of, scorer=name) for name in EACH},
 }
 """Scorers by name, origin and version."""
 

@@ -1,4 +1,4 @@
-"""Scorers that a judge model helps: MM-Vet and MathVista.
+"""Scorers that a judge model helps: MM-Vet, MathVista and MathVerse.
 
 A judge is a function from a text to a text, such as an endpoint. What it was asked and what it
 answered stays in the verdict. The words that toolkits put before each question are theirs and not
@@ -17,6 +17,7 @@ from seesay.evaluation.choice import vlmevalkit
 from seesay.evaluation.scoring import (
     NO_JUDGE,
     Exchange,
+    Judge,
     Tools,
     Truth,
     Values,
@@ -239,3 +240,69 @@ def _skills(text: str) -> list[str]:
         if isinstance(listed := ast.literal_eval(text), list):
             return [str(one) for one in listed]
     return [one.strip() for one in text.split(",") if one.strip()]
+
+
+# MathVerse
+
+NO_JUDGEMENT = Text(
+    "the judge said neither 0 nor 1 in {tries} tries; its last reply: {reply}",
+    "评判模型 {tries} 次都没有回答 0 或 1；最后一次回复：{reply}",
+)
+_COMPARE = """\
+Does the answer below agree with the standard answer to the question? Values that mean the same, \
+such as 0.5 m and 50 cm, agree. Reply with 1 if it does and with 0 if it does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MathVerse:
+    """A judge extracts the answer, and is then asked whether it agrees with the truth."""
+
+    prefix: str = ""
+    """What is taken from the extract if the judge repeats it."""
+    label: str = ""
+    """The same of the second reply."""
+    equal: bool = False
+    """Whether an extract that is the truth to the letter needs no second question."""
+    zero: bool = True
+    """Whether an answer that the judge could not read is wrong, as in VLMEvalKit, instead of being
+    left out."""
+
+    def __call__(self, answer: str, truth: Truth, tools: Tools) -> Verdict:
+        if tools.judge is None:
+            return Verdict(parsed=None, score=0.0, note=NO_JUDGE, left_out=True)
+        instruction = tools.judge.instruction or _EXTRACT
+        prompt = f"{instruction}\n\nModel response: '{answer}'\nExtracted Answer: "
+        reply, exchanges = _extracted(prompt, tools, TRIES, lambda one: not one.strip())
+        extract = reply.replace(self.prefix, "").strip() if self.prefix else reply
+        if not reply and not self.zero:
+            note = NO_EXTRACT.format(tries=TRIES)
+            return Verdict(parsed=None, score=0.0, note=note, left_out=True, exchanges=exchanges)
+        if self.equal and extract.strip() and extract.strip() == truth.answers[0].strip():
+            return Verdict(parsed=extract, score=1.0, exchanges=exchanges)
+        last, others = _extracted(
+            self._question(extract, truth, tools.judge),
+            tools,
+            TRIES,
+            lambda one: self._read(one) not in ("0", "1"),
+        )
+        exchanges += others
+        if last:
+            return Verdict(parsed=extract, score=float(self._read(last)), exchanges=exchanges)
+        note = NO_JUDGEMENT.format(tries=TRIES, reply=repr(exchanges[-1].reply[:60]))
+        return Verdict(
+            parsed=extract or None,
+            score=0.0,
+            note=note,
+            left_out=not self.zero,
+            exchanges=exchanges,
+        )
+
+    def _question(self, extract: str, truth: Truth, judge: Judge) -> str:
+        question = truth.judged_question or truth.question
+        return (
+            f"{judge.second_instruction or _COMPARE}\n\n[Question]: {question}\n"
+            f"[Standard Answer]: {truth.answers[0]}\n[Model_answer] : {extract}\nJudgement: "
+        )
+
+    def _read(self, reply: str) -> str:
+        return (reply.replace(self.label, "") if self.label else reply).strip()

@@ -11,123 +11,52 @@ import json
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any
 
 from seesay.data.files import import_pyarrow
 from seesay.data.formats.records import Record, find_files
 from seesay.data.questions.asking import NO, YES
 from seesay.data.questions.making import QuestionsConfig, make_questions
-from seesay.data.questions.pope import Strategy
 from seesay.data.sources import (
     RecordsConfig,
     format_of,
     open_records,
-    require_known,
     used_records,
 )
-from seesay.data.spelling import as_on_disk
-from seesay.data.tables import DELIMITED, JSON_LINES, MOST_LINE, Table
-from seesay.errors import ConfigError, DataError
+from seesay.data.tables import DELIMITED, MOST_LINE, Table
+from seesay.errors import DataError
+from seesay.evaluation import author_files
 from seesay.evaluation.samples import (
-    FIELDS,
     LeftOut,
     Picture,
     Row,
     Sample,
     listed,
     require_columns,
-    sample_from,
     text_of,
 )
 from seesay.evaluation.scoring import Truth
+from seesay.evaluation.sets import DataConfig, Loaded, Loader, read_row
 from seesay.text import Text, to_unicode
 
-Loader = Literal[
-    "vlmevalkit",
-    "parquet",
-    "pope",
-    "vqav2",
-    "textvqa",
-    "docvqa",
-    "chartqa",
-    "questions",
-    "captions",
-    "objects",
-]
 ROWS = 16
 """Of a Parquet file that are in memory at a time, with their pictures."""
 SHARED = 64
 """In VLMEvalKit's files, a picture of at most as many characters is the index of another row."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Where the samples of a task are."""
-
-    data: str
-    """The file, or a glob pattern of several, as it was published."""
-    loader: Loader = "vlmevalkit"
-    """What it is: vlmevalkit, a TSV of VLMEvalKit; parquet, a set of Hugging Face as lmms-eval
-    reads it; pope, vqav2, textvqa, docvqa or chartqa, the JSON of the authors; questions, captions
-    or objects, files as for training, whose questions, captions or labelled objects (in the way of
-    POPE) are asked for."""
-    images: str | None = None
-    """Folder of the pictures, where files name them; none: that of the file."""
-    annotations: str | None = None
-    """Of vqav2, the file with the answers."""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """Columns with other names: question = "prompt". There are key, question, answer, hint,
-    options and image."""
-    numbered: bool = False
-    """Whether the answer is the number of an option, from 0, as in lmms-eval's AI2D."""
-    language: Literal["en", "zh"] = "en"
-    """Of questions and captions in files as for training."""
-    strategy: Strategy = "random"
-    """How absent objects are chosen: random, popular or adversarial."""
-    limit: int | None = None
-    """Rows to use, the first ones; none: all."""
-
-    def __post_init__(self) -> None:
-        require_known("loader", [self.loader], list(LOADERS))
-        require_known("columns", self.columns, [*FIELDS, "image"])
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(
-                Text(
-                    f"limit={self.limit} leaves no sample, expected at least 1: raise it, or leave "
-                    "it out",
-                    f"limit={self.limit} 时没有样本；至少为 1；请调大，或去掉",
-                )
-            )
-
-    @property
-    def folder(self) -> Path:
-        """Where the names of pictures start from."""
-        return Path(self.images or Path(self.data).parent).expanduser()
-
-    def picture(self, name: str) -> Path:
-        """The file of a picture."""
-        return Path(as_on_disk(str(self.folder / name)))
-
-
-class Loaded(NamedTuple):
-    """The samples of a set."""
-
-    total: int
-    """Rows, with those that are left out; of files as for training, records, which may have several
-    questions."""
-    samples: Iterator[Sample | LeftOut]
-
-
 def load_samples(config: DataConfig) -> Loaded:
     """Opens a set. Each sample has a key of its own. Raises DataError if a file cannot be read or
     lacks a column."""
     loaded = LOADERS[config.loader](config)
-    total = min(loaded.total, config.limit or loaded.total)
-    return Loaded(total, _distinct(islice(loaded.samples, config.limit)))
+    first = 0 if config.loader in OF_RECORDS else config.start
+    rest = max(0, loaded.total - first)
+    stop = None if config.limit is None else first + config.limit
+    samples = islice(_distinct(loaded.samples), first, stop)
+    return Loaded(min(rest, config.limit or rest), samples)
 
 
 def _distinct(samples: Iterable[Sample | LeftOut]) -> Iterator[Sample | LeftOut]:
@@ -141,26 +70,6 @@ def _distinct(samples: Iterable[Sample | LeftOut]) -> Iterator[Sample | LeftOut]
             if isinstance(one, Sample)
             else LeftOut(key, one.reason)
         )
-
-
-Pictures: TypeAlias = Callable[[Row], tuple[Picture, ...]]
-
-
-def _sample(row: Row, config: DataConfig, key: str, pictures: Pictures) -> Sample | LeftOut:
-    """The sample of a row, or why it is left out; `key` is for rows without one of their own."""
-    try:
-        images = pictures(row)
-        if not images:
-            raise DataError(
-                Text(
-                    "it has no picture, expected one in the row: add it, or remove the row",
-                    "没有图片；这一行应有图片；请补上，或删除这一行",
-                )
-            )
-        sample = sample_from(row, images, columns=config.columns, numbered=config.numbered)
-    except (DataError, ValueError) as error:
-        return LeftOut(key, Text.of(error))
-    return sample if sample.key else Sample(**vars(sample) | {"key": key})
 
 
 # VLMEvalKit
@@ -184,7 +93,7 @@ def _vlmevalkit(config: DataConfig) -> Loaded:
 
     def samples() -> Iterator[Sample | LeftOut]:
         for number, row in table:
-            yield _sample(row, config, text_of(row.get("index")) or f"line {number}", pictures)
+            yield read_row(row, config, text_of(row.get("index")) or f"line {number}", pictures)
         for number, why in table.unusable:
             yield LeftOut(f"line {number}", Text.of(why))
 
@@ -283,7 +192,7 @@ def _parquet(config: DataConfig) -> Loaded:
                 for row in batch.to_pylist()
             )
             for number, row in enumerate(rows):
-                yield _sample(row, config, f"{file.stem}/{number}", pictures)
+                yield read_row(row, config, f"{file.stem}/{number}", pictures)
 
     return Loaded(total, samples())
 
@@ -297,106 +206,6 @@ def _stored(value: Any, config: DataConfig) -> Picture | None:
     return config.picture(value) if isinstance(value, str) and value else None
 
 
-# The JSON of the authors
-
-
-def _pope(config: DataConfig) -> Loaded:
-    """Lines of question_id, image, text and label; the name of the file ends in the category. Each
-    of the three files numbers its questions from 1."""
-    rows = []
-    for file in find_files(config.data, [JSON_LINES, ".json"]):
-        table = Table(file, f"{file.stem}{JSON_LINES}")
-        category = {"category": file.stem.rpartition("_")[2]}
-        found = [category | row for _, row in table]
-        for key in ("text", "label", "image"):
-            _require_key(file, found, key)
-        rows += [row | {"key": f"{row['category']}/{row.get('question_id')}"} for row in found]
-        rows += [{"unusable": why} for _, why in table.unusable]
-    return _from_rows(config, rows, lambda row: row["image"])
-
-
-def _vqav2(config: DataConfig) -> Loaded:
-    """A file of questions, and one of answers; pictures are named after the split of COCO."""
-    [file] = find_files(config.data, [".json"])[:1]
-    [answers] = find_files(config.annotations or config.data, [".json"])[:1]
-    questions, told = _read(file), _read(answers)
-    asked = _entries(file, questions, "questions")
-    by_id = {one.get("question_id"): one for one in _entries(answers, told, "annotations")}
-    rows = [{**by_id.get(one.get("question_id"), {}), **one} for one in asked]
-    split = str(questions.get("data_subtype", "val2014"))
-    return _from_rows(config, rows, lambda row: f"COCO_{split}_{int(row['image_id']):012}.jpg")
-
-
-def _textvqa(config: DataConfig) -> Loaded:
-    [file] = find_files(config.data, [".json"])[:1]
-    rows = _entries(file, _read(file), "data")
-    return _from_rows(config, rows, lambda row: f"{row['image_id']}.jpg")
-
-
-def _docvqa(config: DataConfig) -> Loaded:
-    """DocVQA and InfographicVQA."""
-    [file] = find_files(config.data, [".json"])[:1]
-    rows = _entries(file, _read(file), "data")
-    return _from_rows(config, rows, lambda row: row.get("image") or row["image_local_name"])
-
-
-def _chartqa(config: DataConfig) -> Loaded:
-    """A list of imgname, query and label in each file, whose name ends in human or augmented."""
-    rows = []
-    for file in find_files(config.data, [".json"]):
-        found = _entries(file, {"rows": _read(file)}, "rows")
-        rows += [{"split": file.stem.rpartition("_")[2]} | row for row in found]
-    return _from_rows(config, rows, lambda row: row["imgname"])
-
-
-def _from_rows(config: DataConfig, rows: list[Any], name: Callable[[Row], str]) -> Loaded:
-    def pictures(row: Row) -> tuple[Picture, ...]:
-        if "unusable" in row:
-            raise DataError(Text.of(row["unusable"]))
-        try:
-            return (config.picture(name(row)),)
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                Text(
-                    f"it names no picture ({error}), expected one: add it, or remove the row",
-                    f"没有写明图片（{error}）；应有一张；请补上，或删除这一行",
-                )
-            ) from None
-
-    samples = (_sample(row, config, f"row {at}", pictures) for at, row in enumerate(rows, 1))
-    return Loaded(len(rows), samples)
-
-
-def _read(file: Path) -> Any:
-    try:
-        return json.loads(file.read_bytes())
-    except (ValueError, OSError, RecursionError) as error:
-        raise _not_published(file, Text.of(error)) from None
-
-
-def _entries(file: Path, value: Any, name: str) -> list[dict[str, Any]]:
-    """The list of objects of this name. Raises DataError if there is none."""
-    rows = value.get(name) if isinstance(value, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(one, dict) for one in rows):
-        raise _not_published(file, Text(f"no list of {name}", f"没有列表 {name}"))
-    return rows
-
-
-def _require_key(file: Path, rows: list[dict[str, Any]], name: str) -> None:
-    if not any(name in row for row in rows):
-        raise _not_published(file, Text(f"no {name} in any line", f"所有行都没有 {name}"))
-
-
-def _not_published(file: Path, reason: Text) -> DataError:
-    return DataError(
-        Text(
-            f"{file} is not as its authors published it: {reason.en}; expected their JSON: name "
-            "the right loader, or fetch the file again",
-            f"{file} 与作者发布的格式不同：{reason.zh}；应为其 JSON；请换 loader，或重新下载",
-        )
-    )
-
-
 # Files as for training
 
 
@@ -406,6 +215,7 @@ def _records(config: DataConfig) -> RecordsConfig:
         path=config.data,
         format=form,
         languages=(config.language,),
+        start=config.start,
         columns=config.columns,
         images=config.images if form == "table" else None,
     )
@@ -441,7 +251,8 @@ def _questions(config: DataConfig) -> Loaded:
 def _captions(config: DataConfig) -> Loaded:
     def ask(record: Record) -> Iterator[Truth]:
         if captions := record.captions.get(config.language):
-            yield Truth(answers=captions)
+            objects = ",".join(dict.fromkeys(record.objects))
+            yield Truth(answers=captions, groups={"objects": objects} if objects else {})
 
     return _of_records(_records(config), ask)
 
@@ -465,16 +276,20 @@ def _objects(config: DataConfig) -> Loaded:
     return _of_records(records, ask)
 
 
-LOADERS: dict[str, Callable[[DataConfig], Loaded]] = {
+LOADERS: dict[Loader, Callable[[DataConfig], Loaded]] = {
     "vlmevalkit": _vlmevalkit,
     "parquet": _parquet,
-    "pope": _pope,
-    "vqav2": _vqav2,
-    "textvqa": _textvqa,
-    "docvqa": _docvqa,
-    "chartqa": _chartqa,
+    "pope": author_files.pope,
+    "vqav2": author_files.vqav2,
+    "textvqa": author_files.textvqa,
+    "docvqa": author_files.docvqa,
+    "chartqa": author_files.chartqa,
+    "gqa": author_files.gqa,
+    "coco": author_files.coco,
     "questions": _questions,
     "captions": _captions,
     "objects": _objects,
 }
 """What reads the files of a task."""
+OF_RECORDS = ("questions", "captions", "objects")
+"""Loaders of files as for training, which pass over records instead of questions."""

@@ -18,9 +18,12 @@ svg .grid { stroke: #e4e4e4 } .charts { display: grid; gap: 1.2em;
   grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)) }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums } caption { text-align: left }
 th, td { padding: .25em .8em; border-bottom: 1px solid #ddd; text-align: right }
-th:first-child, td:first-child { text-align: left } .legend span { margin-right: 1.2em }
-.scroll { overflow-x: auto } .note { color: #555 }
+th { white-space: pre; vertical-align: bottom } td:first-child { white-space: nowrap }
+h2 { font-size: 1.15em; margin-top: 2em }
+th:first-child, td:first-child, .text { text-align: left } .legend span { margin-right: 1.2em }
+.scroll { overflow-x: auto; margin-bottom: 1.5em } .note { color: #555 }
 """
+_LEFT = ' class="text"'
 
 
 class Table(NamedTuple):
@@ -46,21 +49,33 @@ def html_page(title: str, body: str, language: str = "en", note: str = "") -> st
 
 
 def html_table(table: Table) -> str:
-    """The table with its title, in HTML."""
-    names = "".join(f"<th>{escape(name)}</th>" for name in table.head) if any(table.head) else ""
+    """The table with its title, in HTML. Columns without a number stand to the left."""
+    texts = [not any(_is_number(row[at]) for row in table.rows) for at in range(len(table.head))]
+    names = "".join(map(_head, table.head, texts)) if any(table.head) else ""
     head = f"<thead><tr>{names}</tr></thead>" if names else ""
     body = "".join(
-        f"<tr>{''.join(_cells(row, table.colours[at] if table.colours else ()))}</tr>"
+        f"<tr>{''.join(_cells(row, texts, table.colours[at] if table.colours else ()))}</tr>"
         for at, row in enumerate(table.rows)
     )
     caption = f"<caption>{escape(table.title)}</caption>" if table.title else ""
     return f'<div class="scroll"><table>{caption}{head}<tbody>{body}</tbody></table></div>'
 
 
-def _cells(row: Sequence[str], colours: Sequence[str]) -> list[str]:
+def _is_number(cell: str) -> bool:
+    return cell[:1].isdigit() or cell[:1] in ("+", "-", "")
+
+
+def _head(name: str, text: bool) -> str:
+    return f"<th{_LEFT * text}>{escape(name)}</th>"
+
+
+def _cells(row: Sequence[str], texts: Sequence[bool], colours: Sequence[str]) -> list[str]:
     styles = ["", *(f' style="background:{colour}"' for colour in colours)]
     styles += [""] * (len(row) - len(styles))
-    return [f"<td{style}>{escape(cell)}</td>" for style, cell in zip(styles, row, strict=True)]
+    return [
+        f"<td{_LEFT * text}{style}>{escape(cell)}</td>"
+        for text, style, cell in zip(texts, styles, row, strict=True)
+    ]
 
 
 def markdown_table(table: Table) -> str:

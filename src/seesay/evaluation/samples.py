@@ -120,6 +120,7 @@ def sample_from(
             answers=answers,
             options=options,
             question=text_of(value["question"]),
+            judged_question=text_of(row.get("question_for_eval")),
             answer_type=text_of(row.get("answer_type")),
             precision=int(float(text_of(row.get("precision")) or 0)),
             groups=groups,
@@ -141,11 +142,17 @@ def listed(value: Any) -> list[Any]:
     """A list, or one that a cell holds as text; else a list of the one value. Empty if missing."""
     if isinstance(value, list | tuple):
         return list(value)
-    if isinstance(value, str) and value[:1] == "[":
-        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-            if isinstance(inside := ast.literal_eval(value), list):
-                return inside
+    if isinstance(inside := _literal(value), list):
+        return inside
     return [value] if isinstance(value, bytes | Mapping) or text_of(value) else []
+
+
+def _literal(value: Any) -> Any:
+    """What a text says as a list or mapping of Python; else the value."""
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            return ast.literal_eval(value)
+    return value
 
 
 def _answers(value: Any, *, several: bool) -> tuple[str, ...]:
@@ -176,7 +183,9 @@ def _groups(row: Row, key: str) -> dict[str, str]:
     """What scorers gather by: all short values, under the names of their columns, and what some
     sets say in other ways."""
     values = dict(row)
-    if isinstance(inside := values.pop("metadata", None), Mapping):  # MathVista
+    if isinstance(
+        inside := _literal(values.pop("metadata", None)), Mapping
+    ):  # MathVista, MathVerse
         values |= inside
     groups = {name: text for name, one in values.items() if (text := _group(one))}
     if "type" in groups:  # ChartQA: human or augmented

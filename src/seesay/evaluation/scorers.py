@@ -16,16 +16,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from seesay.errors import ConfigError, DataError
-from seesay.evaluation import caption_scores, choice, judged, text_answers, yes_no
-from seesay.evaluation.caption_tokens import TOKENIZERS, tokenize
-from seesay.evaluation.retrieval import KS, recalls
+from seesay.evaluation import (
+    caption_scores,
+    chair,
+    choice,
+    gqa,
+    judged,
+    mme,
+    set_scores,
+    text_answers,
+    yes_no,
+)
+from seesay.evaluation.caption_tokens import TOKENIZERS
 from seesay.evaluation.scoring import (
-    Aggregate,
     Judge,
-    Rule,
+    Scorer,
     Tools,
     Truth,
     Values,
@@ -34,7 +40,6 @@ from seesay.evaluation.scoring import (
     accuracy_by,
     calibration_error,
     mean_per_class,
-    share,
 )
 from seesay.text import Text
 
@@ -42,21 +47,6 @@ VLMEVALKIT = "vlmevalkit@2026-08-18"  # at e8e78f05
 LMMS = "lmms@2026-08-06"  # at 75571cfe
 SEED = 42
 """Of what is drawn; the one of MMMU, whose draws are reproduced."""
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """A rule for one answer, and what becomes of all verdicts."""
-
-    rule: Rule
-    aggregate: Aggregate
-    en: str
-    """What it does, in a line."""
-    zh: str
-    judged: bool = False
-    """Whether it needs a judge."""
-    draws: bool = False
-    """Whether it draws where it can read nothing, so that its values depend on a seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,59 +76,11 @@ class Result:
         return dict(Counter(one.note for one in self.verdicts if one.note is not None))
 
 
-# Captions and retrieval, which are scored as a whole
-
-
-def _caption(answer: str, _: Truth, __: Tools) -> Verdict:
-    return Verdict(parsed=answer.strip(), score=0.0)
-
-
-def _caption_score(
-    verdicts: Sequence[Verdict], truths: Sequence[Truth], *, scorer: str, tokenizer: str
-) -> Values:
-    captions = tokenize(tokenizer, [one.parsed or "" for one in verdicts])
-    references = [tokenize(tokenizer, truth.answers) for truth in truths]
-    scores = caption_scores.score_captions(captions, references, [scorer])
-    return {scorer.partition("/")[0]: scores[scorer]}
-
-
-def _captions(scorer: str, tokenizer: str) -> Scorer:
-    aggregate = partial(_caption_score, scorer=scorer, tokenizer=tokenizer)
-    en = f"{scorer} of a caption over the tokens of {tokenizer}"
-    return Scorer(_caption, aggregate, en, f"描述的 {scorer} 分数，分词方式 {tokenizer}")
-
-
-def _ranks(answer: str, truth: Truth, _: Tools) -> Verdict:
-    """The ranks of the relevant results, from 0, in an answer that is a ranking, one name a line.
-    The score is that of the first: 1 divided by its rank from 1."""
-    names = answer.splitlines()
-    ranks = sorted(names.index(name) for name in set(truth.answers) if name in names)
-    score = 1 / (1 + ranks[0]) if ranks else 0.0
-    return Verdict(parsed=" ".join(map(str, ranks)), score=score)
-
-
-def _recall_any(verdicts: Sequence[Verdict], _: Sequence[Truth]) -> Values:
-    first = [int(one.parsed.split()[0]) if one.parsed else max(KS) for one in verdicts]
-    values = {f"r{k}": recall for k, recall in recalls(np.array(first, dtype=np.int64)).items()}
-    return values | {"mean": share(values.values())}
-
-
-def _recall_share(verdicts: Sequence[Verdict], truths: Sequence[Truth]) -> Values:
-    pairs = [
-        ([int(rank) for rank in (verdict.parsed or "").split()], len(set(truth.answers)))
-        for verdict, truth in zip(verdicts, truths, strict=True)
-    ]
-    values = {
-        f"r{k}": share(sum(rank < k for rank in ranks) / relevant for ranks, relevant in pairs)
-        for k in KS
-    }
-    return values | {"mean": share(values.values())}
-
-
 # The table
 
 
 _mean = accuracy
+_by_version = accuracy_by("problem_version", "subject", "subfield")
 SCORERS: dict[str, Scorer] = {
     "exact/seesay@1": Scorer(
         text_answers.exact,
@@ -205,6 +147,12 @@ SCORERS: dict[str, Scorer] = {
         accuracy_by("split"),
         "the same, of the answer as it is; also for each split",
         "同上，回答保持原样；另给各部分的值",
+    ),
+    "gqa/official@1": Scorer(
+        gqa.official,
+        gqa.second_table,
+        "the same text; also consistency, validity, plausibility and distribution",
+        "文字完全相同即对；另给一致性、有效性、合理性和分布",
     ),
     f"gqa/{VLMEVALKIT}": Scorer(
         text_answers.gqa_vlmevalkit,
@@ -312,36 +260,83 @@ SCORERS: dict[str, Scorer] = {
         yes_no.pope,
         "no if no or not is in the first sentence, else yes",
         "第一句里有 no 或 not 即为否，其余为是",
+        figure="f1",
     ),
     f"pope/{VLMEVALKIT}": Scorer(
         yes_no.vlmevalkit,
         yes_no.pope,
         "the one of yes and no that is a word; neither is wrong",
         "yes 与 no 中唯一出现的词；读不出则算错",
+        figure="f1",
     ),
     f"pope/{LMMS}": Scorer(
         yes_no.lmms,
         yes_no.pope_lmms,
         "the whole answer is yes or no, else wrong",
         "整个回答须为 yes 或 no，否则算错",
+        figure="f1",
     ),
     "pope/seesay-zh@1": Scorer(
         yes_no.seesay_zh,
         yes_no.pope,
         "Chinese and English: the first clause that says yes or no",
         "中英文：第一个表明是或否的分句",
+        figure="f1",
     ),
     f"hallusionbench/{VLMEVALKIT}": Scorer(
         yes_no.vlmevalkit,
         yes_no.hallusionbench,
         "aAcc, fAcc, qAcc and their mean",
         "aAcc、fAcc、qAcc 及三者平均",
+        figure="mean",
     ),
     "hallusionbench/seesay-zh@1": Scorer(
         yes_no.seesay_zh,
         yes_no.hallusionbench,
         "the same, read as Chinese and English",
         "同上，按中英文读",
+        figure="mean",
+    ),
+    "mme/official@1": Scorer(
+        mme.official,
+        mme.points,
+        "yes or no in the first four characters; 2000 points of perception, 800 of cognition",
+        "前四个字符里的 yes 或 no；给出分数，感知满分 2000，认知满分 800",
+        figure="total",
+        best=mme.POINTS,
+    ),
+    f"mme/{VLMEVALKIT}": Scorer(
+        yes_no.vlmevalkit,
+        mme.points,
+        "the one of yes and no that is a word; points",
+        "yes 与 no 中唯一出现的词；给出分数",
+        figure="total",
+        best=mme.POINTS,
+    ),
+    f"mme/{LMMS}": Scorer(
+        mme.lmms,
+        mme.points,
+        "as official, without full stops; y and n alone count",
+        "同官方，去掉句点；单独的 y、n 也算",
+        figure="total",
+        best=mme.POINTS,
+    ),
+    "mme/seesay-zh@1": Scorer(
+        yes_no.seesay_zh,
+        mme.points,
+        "the same points, read as Chinese and English",
+        "分数同上，按中英文读",
+        figure="total",
+        best=mme.POINTS,
+    ),
+    "chair/seesay@1": Scorer(
+        chair.chair,
+        chair.chair_values,
+        "CHAIRi and CHAIRs of a caption over COCO's classes and seesay's words for them; less is "
+        "better",
+        "按 COCO 类别和 seesay 的词表算描述的 CHAIRi、CHAIRs；越低越好",
+        figure="CHAIRi",
+        best=None,
     ),
     f"mmvet/{VLMEVALKIT}": Scorer(
         judged.Grade(tries=5),
@@ -392,20 +387,43 @@ SCORERS: dict[str, Scorer] = {
         "同上；提取不出的回答不计入",
         judged=True,
     ),
+    "mathverse/official@1": Scorer(
+        judged.MathVerse(prefix="Extracted Answer: ", label="Judgement:"),
+        _by_version,
+        "a judge extracts, and says whether that agrees with the truth",
+        "评判模型先提取，再判断是否与真值一致",
+        judged=True,
+    ),
+    f"mathverse/{VLMEVALKIT}": Scorer(
+        judged.MathVerse(equal=True),
+        _by_version,
+        "the same; what is the truth to the letter is right",
+        "同上；提取结果与真值完全相同即对",
+        judged=True,
+    ),
+    "mathverse/seesay@1": Scorer(
+        judged.MathVerse(prefix="Extracted Answer: ", label="Judgement:", equal=True, zero=False),
+        _by_version,
+        "the same; an answer that the judge cannot read is left out",
+        "同上；评判模型读不出的回答不计入",
+        judged=True,
+    ),
     "recall/any@1": Scorer(
-        _ranks,
-        _recall_any,
+        set_scores.ranks,
+        set_scores.recall_any,
         "recall at 1, 5, 10: any of the positives is among the first, as CLIP and MUGE count",
         "R@1、R@5、R@10：任一正例排在前 k 即算，CLIP 与 MUGE 的算法",
+        figure="mean",
     ),
     "recall/share@1": Scorer(
-        _ranks,
-        _recall_share,
+        set_scores.ranks,
+        set_scores.recall_share,
         "recall at 1, 5, 10: the share of the positives among the first",
         "R@1、R@5、R@10：前 k 里正例的占比",
+        figure="mean",
     ),
     **{
-        f"{scorer}+{tokenizer}": _captions(scorer, tokenizer)
+        f"{scorer}+{tokenizer}": set_scores.captions(scorer, tokenizer)
         for scorer in caption_scores.SCORERS
         for tokenizer in TOKENIZERS
     },
@@ -462,6 +480,9 @@ def score(
     if confidences is not None:
         pairs = zip(verdicts, confidences, strict=True)
         verdicts = [replace(verdict, confidence=value) for verdict, value in pairs]
+    if scorer.each is not None:
+        pairs = zip(verdicts, scorer.each(verdicts, truths), strict=True)
+        verdicts = [replace(verdict, score=value) for verdict, value in pairs]
     drawn = seed if scorer.draws else None
     values = summarize(name, verdicts, truths)
     return Result(scorer=name, values=values, verdicts=tuple(verdicts), seed=drawn)

@@ -28,7 +28,9 @@ class Truth:
     options: Mapping[str, str] = field(default_factory=dict)
     """Of multiple choice, the text of each letter."""
     question: str = ""
-    """What was asked; a judge reads it."""
+    """What was asked."""
+    judged_question: str = ""
+    """What a judge reads of MathVerse, whose question may be in the picture; else the question."""
     answer_type: str = ""
     """Of MathVista: integer, float, list, or empty with options."""
     precision: int = 0
@@ -52,7 +54,7 @@ class Verdict:
     parsed: str | None
     """The answer as it counts; None if nothing could be inferred."""
     score: float
-    """From 0 to 1. What only a whole set of answers has a score for, such as a caption, has 0."""
+    """From 0 to 1, of CIDEr to 10. What only a whole set of answers has a score for, has 0."""
     note: Text | None = None
     """Why nothing was inferred."""
     left_out: bool = False
@@ -72,6 +74,8 @@ class Judge:
     instruction: str = ""
     """What stands before each question to the judge; empty: the scorer's own words. A published
     figure needs the words of its toolkit, which are not part of this package."""
+    second_instruction: str = ""
+    """The same before the second question of a scorer that asks two."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,31 @@ class Tools:
 
 Rule: TypeAlias = Callable[[str, Truth, Tools], Verdict]
 Aggregate: TypeAlias = Callable[[Sequence[Verdict], Sequence[Truth]], Values]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A rule for one answer, and what becomes of all verdicts."""
+
+    rule: Rule
+    aggregate: Aggregate
+    en: str
+    """What it does, in a line."""
+    zh: str
+    judged: bool = False
+    """Whether it needs a judge."""
+    draws: bool = False
+    """Whether it draws where it can read nothing, so that its values depend on a seed."""
+    figure: str = "accuracy"
+    """The value that boards show."""
+    best: float | None = 1.0
+    """The most that it can be, by which boards normalise it; None if nothing bounds it, or less is
+    better, so that no average takes it."""
+    whole: bool = False
+    """Whether only the whole set of answers has a score, and a single one has none."""
+    each: Callable[[Sequence[Verdict], Sequence[Truth]], list[float]] | None = None
+    """The score of each answer, where it depends on the others."""
+
 
 NO_JUDGE = Text("this needs a judge, and none was given", "这需要评判模型，但没有给出")
 

@@ -11,7 +11,9 @@ import numpy as np
 from seesay.errors import DataError
 from seesay.evaluation.answer_store import AnswerStore
 from seesay.evaluation.report import Table, format_value, html_page, html_table, markdown_table
-from seesay.evaluation.suites import Scores, SuiteReport
+from seesay.evaluation.scorers import SCORERS
+from seesay.evaluation.suites import Cost, Prices, Scores, SuiteReport
+from seesay.evaluation.worst_answers import WorstAnswers, worst_html
 from seesay.text import Text
 
 RESAMPLES = 2000
@@ -29,7 +31,7 @@ class Comparison:
     answers: int
     """Samples that both runs have a verdict on."""
     mean: float
-    """Mean score of an answer, from 0 to 1."""
+    """Mean score of an answer."""
     other: float
     """The same of the other run."""
     difference: float
@@ -49,16 +51,17 @@ def compare_runs(
 ) -> list[Comparison]:
     """Compares the mean scores by a paired bootstrap (Efron & Tibshirani 1993): pictures are drawn
     with replacement, each with all its answers in both runs, since answers about one picture are
-    not independent. Captions and measures have no score for each answer and are left out.
+    not independent. Scores of a whole set, such as BLEU, and measures are left out.
 
     Raises DataError if the runs share no answer.
     """
     found = []
     for one in report.scores:
+        if one.scorer not in SCORERS or SCORERS[one.scorer].whole:
+            continue
         mine, theirs = (some.scores(one.task, one.scorer) for some in (store, other))
         common = [sample for sample in mine if sample in theirs]
-        scored = "+" not in one.scorer and common
-        if not scored:
+        if not common:
             continue
         pictures = [mine[sample][0] for sample in common]
         pairs = np.array([(mine[sample][1], theirs[sample][1]) for sample in common])
@@ -106,9 +109,13 @@ def _interval(differences: Any, pictures: Sequence[str], seed: int) -> tuple[flo
 
 
 def suite_tables(
-    report: SuiteReport, comparisons: Sequence[Comparison] = (), language: str = "en"
+    report: SuiteReport,
+    comparisons: Sequence[Comparison] = (),
+    language: str = "en",
+    prices: Prices | None = None,
 ) -> list[Table]:
-    """The scores, each beside its scorer; what was left out and why; the comparison; the data."""
+    """The scores, each beside its scorer; what was left out and why; the comparison; the cost; the
+    data."""
 
     def table(title: Text, head: Sequence[Text], rows: Sequence[Sequence[str]]) -> Table:
         return Table(title.in_language(language), [h.in_language(language) for h in head], rows)
@@ -132,6 +139,12 @@ def suite_tables(
         names = (Text("other", "对方"), Text("difference", "差"), Text("interval", "区间"))
         columns = (task, scorer, Text("mean", "平均"), *names, Text("answers", "回答数"))
         tables.append(table(title, columns, [_compared(one) for one in comparisons]))
+    if report.costs:
+        costs = [task, Text("answers", "回答数"), Text("tokens read", "读入词元")]
+        costs += [Text("tokens written", "写出词元"), Text("seconds each", "每个用时（秒）")]
+        costs += [] if prices is None else [Text("price", "费用")]
+        title = Text("Cost of the answers", "回答的开销")
+        tables.append(table(title, costs, [_cost(one, prices) for one in report.costs]))
     facts = [(one.task, one.scorer, one.prompt or "–", one.judge or "–") for one in report.scores]
     asked = (task, scorer, Text("prompt", "提示词"), Text("judge", "评判模型"))
     tables.append(table(Text("How it was asked", "提问方式"), asked, facts))
@@ -171,6 +184,15 @@ def _compared(one: Comparison) -> list[str]:
     return [one.task, one.scorer, *values, str(one.answers)]
 
 
+def _cost(one: Cost, prices: Prices | None) -> list[str]:
+    tokens = [f"{one.prompt_tokens:,}", f"{one.answer_tokens:,}"]
+    if one.counted < one.answers:  # not all endpoints tell
+        tokens = [f"{number} ({one.counted}/{one.answers})" for number in tokens]
+    each = f"{one.seconds / one.answers:.2f}" if one.answers else "–"
+    price = [] if prices is None else [f"{prices.of(one):.4f}"]
+    return [one.task, str(one.answers), *(tokens if one.counted else "––"), each, *price]
+
+
 def _title(report: SuiteReport) -> str:
     return f"{report.suite}: {report.model}"
 
@@ -186,26 +208,42 @@ def _note(report: SuiteReport, language: str) -> str:
 
 
 def suite_html(
-    report: SuiteReport, comparisons: Sequence[Comparison] = (), language: str = "en"
+    report: SuiteReport,
+    comparisons: Sequence[Comparison] = (),
+    language: str = "en",
+    prices: Prices | None = None,
+    worst: Sequence[WorstAnswers] = (),
 ) -> str:
-    """A self-contained page."""
-    body = "\n".join(map(html_table, suite_tables(report, comparisons, language)))
+    """A self-contained page, with the worst answers at its end."""
+    tables = map(html_table, suite_tables(report, comparisons, language, prices))
+    body = "\n".join([*tables, worst_html(worst, language)])
     return html_page(_title(report), body, language, _note(report, language))
 
 
 def suite_markdown(
-    report: SuiteReport, comparisons: Sequence[Comparison] = (), language: str = "en"
+    report: SuiteReport,
+    comparisons: Sequence[Comparison] = (),
+    language: str = "en",
+    prices: Prices | None = None,
 ) -> str:
-    """The same in Markdown."""
+    """The same in Markdown, without the worst answers."""
     parts = [f"# {_title(report)}\n\n{_note(report, language)}\n"]
-    for table in suite_tables(report, comparisons, language):
+    for table in suite_tables(report, comparisons, language, prices):
         rows = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in table.rows]
         parts.append(f"## {table.title}\n\n{markdown_table(table._replace(rows=rows))}")
     return "\n".join(parts)
 
 
-def suite_json(report: SuiteReport, comparisons: Sequence[Comparison] = ()) -> dict[str, Any]:
+def suite_json(
+    report: SuiteReport,
+    comparisons: Sequence[Comparison] = (),
+    prices: Prices | None = None,
+) -> dict[str, Any]:
     """The same as values of JSON; texts are {en, zh}."""
-    values = {**asdict(report), "comparison": [asdict(one) for one in comparisons]}
+    costs = [
+        asdict(one) | ({} if prices is None else {"price": prices.of(one)}) for one in report.costs
+    ]
+    compared = [asdict(one) for one in comparisons]
+    values = {**asdict(report), "costs": costs, "comparison": compared}
     plain: dict[str, Any] = json.loads(json.dumps(values, ensure_ascii=False))
     return plain

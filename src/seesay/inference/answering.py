@@ -30,6 +30,7 @@ from seesay.inference.answer import (
 )
 from seesay.inference.answer_writer import AnswerWriter
 from seesay.inference.cancelling import check_cancelled
+from seesay.inference.decoding import ContrastConfig
 from seesay.text import Language, Text
 from seesay.weights.catalog import default_assistant
 
@@ -40,8 +41,10 @@ CAPTION_TOKENS = 100
 MOST_BEAMS = 100
 MOST_IN_NUMPY = 20
 """Pictures that numpy sees sooner than torch is imported."""
-_BATCH = 8  # decoded pictures held at once
-_ENDPOINT_BATCH = 4  # requests in flight
+BATCH = 8
+"""Questions that a model on this machine is given at once: as many pictures are held decoded."""
+REQUESTS = 4
+"""At an endpoint at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,8 @@ class AnswerConfig:
     """Beam search width, at temperature 0; not at an endpoint."""
     stop: tuple[str, ...] = ()
     """An answer ends before any of these texts."""
+    contrast: ContrastConfig | None = None
+    """Visual contrastive decoding; not at an endpoint."""
 
     def __post_init__(self) -> None:
         check_decoding(self.max_tokens, self.temperature)
@@ -172,10 +177,10 @@ def configured(assistant: Assistant, config: AnswerConfig) -> Assistant:
     """Returns the same assistant with these settings, except `max_tokens` and `temperature`, which
     go with each question.
 
-    Raises ConfigError for beams at an endpoint.
+    Raises ConfigError for beams or contrast at an endpoint.
     """
     if isinstance(assistant, AnswerWriter):
-        names = ("temperature", "top_p", "seed", "beams")
+        names = ("temperature", "top_p", "seed", "beams", "contrast")
         changes = {n: v for n in names if (v := getattr(config, n)) is not None}
         return assistant.configured(replace(assistant.decoding, **changes), config.stop)
     from seesay.inference.remote import RemoteAssistant
@@ -188,6 +193,14 @@ def configured(assistant: Assistant, config: AnswerConfig) -> Assistant:
                     "none, since endpoints have no beam search. Leave it out.",
                     f"为端点上的 {assistant.name} 给了 beams={config.beams}；端点不支持束搜索；"
                     "请去掉",
+                )
+            )
+        if config.contrast is not None:
+            raise ConfigError(
+                Text(
+                    f"contrast was given for {assistant.name} at an endpoint; expected none, since "
+                    "endpoints have no contrastive decoding. Leave it out.",
+                    f"为端点上的 {assistant.name} 给了 contrast；端点不支持对比解码；请去掉",
                 )
             )
         fields = {"top_p": config.top_p, "seed": config.seed, "stop": list(config.stop) or None}
@@ -230,11 +243,15 @@ def answer_several(
 
 
 def answer_each(
-    assistant: Assistant, pairs: Iterable[tuple[Images, Question]], config: AnswerConfig
+    assistant: Assistant,
+    pairs: Iterable[tuple[Images, Question]],
+    config: AnswerConfig,
+    *,
+    requests: int = REQUESTS,
 ) -> Iterator[Answer | SeesayError]:
     """Yields, for each pair of pictures and a question in order, the answer, or why there is none:
     a picture that is damaged, a question that the model cannot take, an endpoint that fails.
-    Several are answered at a time."""
+    Several are answered at a time; `requests` are sent to an endpoint at a time."""
     asked = configured(assistant, config)
     how = {"max_tokens": config.max_tokens, "temperature": config.temperature}
 
@@ -247,10 +264,10 @@ def answer_each(
     if not isinstance(asked, AnswerWriter):
         from seesay.inference.devices import map_in_order  # needs torch
 
-        yield from map_in_order(answer_one, pairs, workers=_ENDPOINT_BATCH)
+        yield from map_in_order(answer_one, pairs, workers=requests)
         return
     remaining = iter(pairs)
-    while batch := list(islice(remaining, _BATCH)):
+    while batch := list(islice(remaining, BATCH)):
         answers: list[Answer] | None = None
         with suppress(ImageError, DataError):  # of one of them: each by itself tells which
             answers = asked.ask_batch(batch, **how)  # type: ignore[arg-type]
@@ -278,10 +295,10 @@ def write_captions(
     if not isinstance(asked, AnswerWriter):
         from seesay.inference.devices import map_in_order  # needs torch
 
-        yield from map_in_order(write_one, images, workers=_ENDPOINT_BATCH)
+        yield from map_in_order(write_one, images, workers=REQUESTS)
         return
-    for first in range(0, len(images), _BATCH):
-        opened = [_opened(one) for one in images[first : first + _BATCH]]
+    for first in range(0, len(images), BATCH):
+        opened = [_opened(one) for one in images[first : first + BATCH]]
         batch = [one for one in opened if not isinstance(one, SeesayError)]
         answers: Iterator[Answer | SeesayError]
         try:

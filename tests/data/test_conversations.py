@@ -294,7 +294,7 @@ def test_a_list_is_read_in_pieces_up_to_where_it_breaks(tmp_path, monkeypatch, b
     assert (first.value, third.value) == ({"a": "一"}, {"b": [1, 2]})
     assert (first.place, third.place) == (f"{file} line 1", f"{file} line 3")
     assert "line 2 is no sample (it is int" in str(second)
-    assert "line 4 is no sample" in str(torn)
+    assert "line 5 is no sample" in str(torn)
 
 
 def test_json_lines_end_with_their_lines_alone(tmp_path):

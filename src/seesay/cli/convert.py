@@ -224,8 +224,8 @@ def _print(result: "ConvertReport", config: "ConvertConfig", out: Path | None) -
     for file in result.configurations:
         print(f"{out}/{file}")
     if out is not None and config.target == "seesay":
-        file = out / next(iter(result.files))
+        table = out / next(iter(result.files))
         print(
-            f'{say("in a recipe: ", "在配方里写：")}path = "{file}", format = "table", '
+            f'{say("in a recipe: ", "在配方里写：")}path = "{table}", format = "table", '
             "questions = 2"
         )

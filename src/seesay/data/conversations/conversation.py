@@ -4,14 +4,14 @@ A text says where a picture or video stands by a placeholder, `<image>` or `<vid
 placeholder stands for the first picture. All toolkits need as many of the ones as of the others.
 """
 
-import errno
 import io
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from PIL import Image
 
@@ -85,7 +85,7 @@ class Checker:
     def _require_files(self, conversation: Conversation) -> None:
         for image in conversation.images:
             if isinstance(image, bytes):
-                self._raise(_problem_of(lambda image=image: io.BytesIO(image)), "picture")
+                self._raise(_problem_of(partial(io.BytesIO, image)), "picture")
             else:
                 self._raise_for(image, is_picture=True)
         for video in conversation.videos:
@@ -94,7 +94,7 @@ class Checker:
     def _raise_for(self, file: Path, *, is_picture: bool) -> None:
         if (file, is_picture) not in self._looked_at:
             self._looked_at[file, is_picture] = _problem_of(
-                lambda: open_file(file), is_picture=is_picture
+                partial(open_file, file), is_picture=is_picture
             )
         self._raise(self._looked_at[file, is_picture], str(file))
 
@@ -110,7 +110,7 @@ class Checker:
             )
 
 
-def _problem_of(opened: Callable[[], io.BufferedIOBase], *, is_picture: bool = True) -> Text | None:
+def _problem_of(opened: Callable[[], BinaryIO], *, is_picture: bool = True) -> Text | None:
     """Why a file cannot be used; toolkits read pictures by Pillow alone."""
     try:
         with opened() as stream:
@@ -123,7 +123,7 @@ def _problem_of(opened: Callable[[], io.BufferedIOBase], *, is_picture: bool = T
     except FileNotFoundError:
         return Text("is missing, expected a file", "不存在；应为文件")
     except OSError as error:
-        if error.errno not in (None, errno.EIO):
+        if error.errno is not None:
             reason = Text.of(getattr(error, "text", None) or error.strerror)
             return Text(
                 f"cannot be read ({reason.en}), expected a file",

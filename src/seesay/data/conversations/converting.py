@@ -154,7 +154,7 @@ class _Run:
     def result(self, report: Report | None) -> ConvertReport:
         counts = self._counts
         with ExitStack() as stack:
-            stack.callback(lambda: [file.close() for file in self._files.values()])
+            stack.callback(self._close)
             for sample in self._samples():
                 counts["samples"] += 1
                 self._take(sample)
@@ -178,6 +178,10 @@ class _Run:
             },
             configurations=tuple(names),
         )
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
 
     def _samples(self) -> Iterator[_Sample]:
         path = self._config.records.path

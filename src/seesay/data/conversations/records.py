@@ -40,11 +40,9 @@ def conversations_of(
     if not pairs:
         return
     for group in [pairs] if style.together else [[pair] for pair in pairs]:
-        turns = [
-            Turn(role, text)
-            for pair in group
-            for role, text in (("user", pair.question), ("assistant", pair.answer))
-        ]
+        turns: list[Turn] = []
+        for pair in group:
+            turns += (Turn("user", pair.question), Turn("assistant", pair.answer))
         turns[0] = Turn("user", f"{IMAGE}{style.after_picture}{turns[0].text}")
         yield Conversation(key=record.key, turns=tuple(turns), images=(record.image,))
 

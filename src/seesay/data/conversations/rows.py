@@ -45,7 +45,6 @@ _KNOWN = {
     *MESSAGES, *ALPACA, *_IMAGES, *_VIDEOS, *_SYSTEM, *_REJECTED, *_ANSWER, *_MEANING,
     "input", "history", "chosen", "id",
 }  # fmt: skip
-_ASKED: tuple[Role, Role] = ("user", "assistant")
 _LONGEST_PATH = 2000  # characters; ms-swift takes what is longer for base64
 
 
@@ -167,7 +166,9 @@ def _alpaca(row: Mapping[str, Any]) -> list[tuple[str, str]]:
             "`history` 里有不成对的内容；应为 [问题, 回答]",
         )
     question = "\n".join(_text(row[name]) for name in (*ALPACA, "input") if row.get(name))
-    texts = [(role, _text(text)) for pair in pairs for role, text in zip(_ASKED, pair, strict=True)]
+    texts: list[tuple[str, str]] = []
+    for earlier, answer in pairs:
+        texts += (("user", _text(earlier)), ("assistant", _text(answer)))
     texts.append(("user", question))
     return texts + [("assistant", _text(row[name])) for name in _ANSWER if row.get(name)]
 

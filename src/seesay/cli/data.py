@@ -308,11 +308,12 @@ def records_of(
         path=path,
         format=format or format_of(path),
         languages=("en", "zh") if language is None else (language,),
-        columns=_columns(column or ()),
+        columns=columns_of(column or ()),
     )
 
 
-def _columns(given: "list[str] | tuple[str, ...]") -> dict[str, str]:
+def columns_of(given: "list[str] | tuple[str, ...]") -> dict[str, str]:
+    """The columns that --column names, ours -> theirs. Raises ConfigError."""
     columns = {}
     for pair in given:
         ours, _, theirs = pair.partition("=")

@@ -18,6 +18,7 @@ from seesay.cli.caption import caption
 from seesay.cli.chat import chat
 from seesay.cli.classify import classify
 from seesay.cli.compare import compare
+from seesay.cli.convert import convert_data
 from seesay.cli.data import app as data
 from seesay.cli.duplicates import duplicates
 from seesay.cli.embed import embed
@@ -193,6 +194,14 @@ def _add(commands: tuple[tuple[Callable[..., Any], str], ...]) -> None:
 _add(COLLECTION_COMMANDS)
 _add(ASSISTANT_COMMANDS)
 app.add_typer(models, name="models")
+data.command(
+    "convert",
+    cls=Command,
+    help=say(
+        "Convert samples between our records, LLaVA, ms-swift and LLaMA-Factory, and check them.",
+        "在 seesay 的记录与 LLaVA、ms-swift、LLaMA-Factory 的格式之间转换样本并核对。",
+    ),
+)(convert_data)
 app.add_typer(data, name="data")
 _add(MODEL_COMMANDS)
 

@@ -13,18 +13,22 @@ settings.register_profile("new-cases", deadline=None)
 settings.register_profile("seesay", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("seesay")
 
-# Files of few tests that take half a minute and more. `make test` gives whole files to two
-# processes: one that comes last keeps the other process waiting.
+# Files that take half a minute and more, most of them of few tests. `make test` gives whole files
+# to two processes: one that comes last keeps the other process waiting.
 LONG = (
     "test_answering_run.py",
     "test_choosing.py",
     "test_crashes.py",
     "test_distributed.py",
+    "test_engines.py",
     "test_engines_state.py",
     "test_histories.py",
+    "test_managing.py",
+    "test_parity.py",
     "test_processes.py",
     "test_serve.py",
     "test_server_crashes.py",
+    "test_vector_index.py",
 )
 
 # Most tests ask what seesay does with a model, not how much it knows: the quickest one serves.

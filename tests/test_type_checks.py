@@ -9,6 +9,8 @@ from beartype.roar import BeartypeCallHintParamViolation, BeartypeCallHintReturn
 from jaxtyping import TypeCheckError
 
 from seesay.inference.embedder import mean_of_windows
+from seesay.models.layers import require_range
+from seesay.search.vectors.planner import _is_enough
 from seesay.text import printable
 from type_checks import jaxtyped
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 def test_a_call_with_a_wrong_type_fails():
     with pytest.raises(BeartypeCallHintParamViolation):
-        printable(7)
+        require_range("1", width=2)
 
 
 def test_arrays_whose_axes_do_not_fit_each_other_fail():
@@ -26,6 +28,12 @@ def test_arrays_whose_axes_do_not_fit_each_other_fail():
     assert mean_of_windows(vectors, np.zeros(3, np.int64), 1).shape == (1, 4)
     with pytest.raises(TypeCheckError):
         mean_of_windows(vectors, np.zeros(2, np.int64), 1)
+
+
+def test_above_the_models_functions_with_arrays_are_checked_and_no_others():
+    with pytest.raises(TypeCheckError):
+        _is_enough(np.zeros((2, 2), np.float32), 1)
+    assert not hasattr(printable, "__wrapped__")
 
 
 def test_a_wrong_result_fails_though_another_type_is_known_to_the_static_checker_alone():

@@ -307,8 +307,8 @@ def write_video(file: Path) -> Path:
 def test_a_video_stands_among_pictures(name, load, tmp_path):
     file, assistant = write_video(tmp_path / "clip.mp4"), load(name)
     answer = assistant.ask([file, picture()], "What happens?", max_tokens=8)
-    batch = assistant.ask_batch([(picture(3), "Why?"), ([file, picture()], "What happens?")])
-    assert batch[1].text.startswith(answer.text)
+    asked = [(picture(3), "Why?"), ([file, picture()], "What happens?")]
+    assert assistant.ask_batch(asked, max_tokens=8)[1].text == answer.text
     assert assistant.ask(picture(), "What happens?", max_tokens=8).text != answer.text
 
 

@@ -3,6 +3,7 @@
 import io
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,18 @@ import torch
 from photographs import folder
 from seesay.api.config import ServerConfig
 from seesay.cli.serve import compose
-from seesay.inference.answering import ServedAssistant
+from seesay.inference.answering import AnswerConfig, ServedAssistant
 from seesay.inference.assistant import LocalAssistant
 from seesay.search.collection import Collection
 from seesay.search.library import Library
+from seesay.web import conversing
 from tiny_assistants import picture, tiny_qwen
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 SCREENSHOTS = os.environ.get("SEESAY_SCREENSHOTS")
 """A folder to write them to, for people to look at."""
+BRIEF = 40  # tokens
 
 
 def png(seed: int) -> dict:
@@ -71,6 +74,11 @@ def opened(browser, address):
     assert wrong == []
 
 
+def write_briefly(monkeypatch) -> None:
+    """The tiny model never ends an answer by itself."""
+    monkeypatch.setattr(conversing, "AnswerConfig", partial(AnswerConfig, max_tokens=BRIEF))
+
+
 def ask(page, text: str) -> None:
     page.locator("#question textarea, #question input").fill(text)
     page.locator("#ask-now").click()
@@ -90,7 +98,10 @@ def add(page, *seeds: int) -> None:
 @pytest.mark.parametrize(
     ("locale", "width", "button"), [("en-US", 1280, "Ask"), ("zh-CN", 390, "提问")]
 )
-def test_pictures_are_asked_about_and_questions_go_on(opened, assistant, locale, width, button):
+def test_pictures_are_asked_about_and_questions_go_on(
+    opened, assistant, locale, width, button, monkeypatch
+):
+    write_briefly(monkeypatch)
     page = opened(locale, width, 844 if width < 1000 else 900)
     expect(page.locator("#ask-now")).to_have_text(button)
     shoot(page, f"ask-{width}-empty")
@@ -101,7 +112,7 @@ def test_pictures_are_asked_about_and_questions_go_on(opened, assistant, locale,
     answers = page.locator("#turns .turn.model p")
     expect(answers).to_have_count(1)
     pictures = [picture(seed, (160, 120)) for seed in (0, 1)]
-    first = assistant.get().ask(pictures, "What <b>differs</b>?")
+    first = assistant.get().ask(pictures, "What <b>differs</b>?", max_tokens=BRIEF)
     assert answers.inner_text().split() == first.text.split()
     expect(page.locator("#turns .turn.you img")).to_have_count(2)
     expect(page.locator("#turns .turn.you p")).to_have_text("What <b>differs</b>?")
@@ -162,6 +173,7 @@ def test_an_answer_appears_as_it_is_written_and_can_be_stopped(opened, monkeypat
         page.wait_for_timeout(50)
     go_on.release(600)
     expect(note).to_contain_text("Stopped")
+    write_briefly(monkeypatch)
     ask(page, "And why?")  # the picture of the stopped answer is still there
     expect(page.locator("#turns .turn.model")).to_have_count(2)
     assert len(asked[-1][0]) == 1 and len(asked[-1][1]) == 3

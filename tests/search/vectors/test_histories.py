@@ -124,7 +124,7 @@ def test_nor_does_it_with_any_engine_when_others_have_come_since_and_the_counter
         last = store.ledger.head()
     put_back(folder)
     reach_the_same_number(folder, last)
-    assert_not_believed(folder, step=1 if engine.name == "faiss" else 13)
+    assert_not_believed(folder, step=7 if engine.name == "faiss" else 13)
 
 
 def restore(folder):
@@ -176,8 +176,8 @@ def test_two_collections_whose_indexes_were_exchanged_believe_neither(folder, tm
     (folder / "indexes").rename(tmp_path / "mine")
     (other / "indexes").rename(folder / "indexes")
     (tmp_path / "mine").rename(other / "indexes")
-    assert_not_believed(folder)
-    assert_not_believed(other)
+    assert_not_believed(folder, step=7)
+    assert_not_believed(other, step=7)
 
 
 def test_a_copy_with_other_vectors_does_not_hand_its_index_back(folder, tmp_path):
@@ -188,7 +188,7 @@ def test_a_copy_with_other_vectors_does_not_hand_its_index_back(folder, tmp_path
         searched.build()
     shutil.rmtree(folder / "indexes")
     shutil.copytree(tmp_path / "copy" / "indexes", folder / "indexes")
-    assert_not_believed(folder)
+    assert_not_believed(folder, step=7)
 
 
 def test_the_indexes_of_pictures_and_texts_are_not_taken_for_each_other(folder):

@@ -36,7 +36,7 @@ from seesay.models.layers import require_range
 from seesay.text import Text
 from seesay.weights.catalog import find
 
-BUILT_IN = {"quick": Path(__file__).with_name("quick.toml")}
+BUILT_IN = {name: Path(__file__).with_name(f"{name}.toml") for name in ("quick", "limits")}
 """Suites that come with seesay, by name."""
 FAILURES_IN_A_ROW = 5
 """Of an endpoint, after which a run stops: it is down, and the answers would all be left out."""

@@ -21,7 +21,8 @@ Suite = Annotated[
     typer.Argument(
         metavar="SUITE",
         help=say(
-            "A suite in TOML, or the built-in one, quick.", "TOML 格式的套件，或内置的 quick。"
+            "A suite in TOML, or a built-in one: quick or limits.",
+            "TOML 格式的套件，或内置的 quick、limits。",
         ),
     ),
 ]

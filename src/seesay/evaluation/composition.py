@@ -27,10 +27,10 @@ from seesay.data.questions.contrasts import (
     usualness,
 )
 from seesay.data.sources import RecordsConfig, check_templates, format_of, require_known
-from seesay.data.spelling import as_on_disk
+from seesay.data.spelling import as_on_disk, visible
 from seesay.data.tables import JSON_LINES
 from seesay.errors import DataError
-from seesay.inference.embedder import TEXTS_PER_BATCH, Embedder, Failure
+from seesay.inference.embedder import Embedder, Failure
 from seesay.inference.matcher import Matcher
 from seesay.models.layers import require_range
 from seesay.text import Language, Text, detect_language
@@ -236,66 +236,79 @@ def scores_of(
 ) -> list[Scores]:
     """The score of each caption of a contrast with each of its pictures. Each picture and each text
     is read once. Raises DataError if a picture cannot be read."""
-    images, texts = dict[str, Any](), dict[tuple[Language, str], None]()
-    for one in contrasts:
-        images |= zip(one.keys, one.images, strict=True)
-        texts |= {(one.language, text): None for text in one.captions}
-    rows, columns = ({name: at for at, name in enumerate(of)} for of in (images, texts))
-    pairs = [
-        [(rows[key], columns[one.language, text]) for key in one.keys for text in one.captions]
-        for one in contrasts
-    ]
-    every, back = np.unique(np.concatenate(pairs), axis=0, return_inverse=True)
-    of_images, of_texts = every.T
-    pictures, captions = list(images.values()), [text for _, text in texts]
     if isinstance(model, Embedder):
-        found = _cosines(model, pictures, captions, every, windows)
-    elif isinstance(model, Matcher):
-        looked, read = model.look(pictures), model.read(captions)
-        _require_readable(looked.failures, list(images))
-        found = model.judge(looked, read, of_images, of_texts)
-        found = found + model.similarities(looked, read)[of_images, of_texts]
-    else:
-        asked = [question[language].replace("{}", text) for language, text in texts]
-        found = _sure(model, [(pictures[image], asked[text]) for image, text in every])
-    ends = np.cumsum([len(of) for of in pairs])[:-1]
-    return [
-        of.reshape(len(one.keys), len(one.captions))
-        for one, of in zip(contrasts, np.split(found[back.ravel()], ends), strict=True)
+        return scores_by_windows(model, contrasts, [windows])[0]
+    asked = _Asked(contrasts)
+    if isinstance(model, Matcher):
+        looked, read = model.look(asked.images), model.read(asked.texts)
+        _require_readable(looked.failures, asked.keys)
+        found = model.judge(looked, read, *asked.pairs.T)
+        return asked.given(found + model.similarities(looked, read)[tuple(asked.pairs.T)])
+    questions = [
+        question[language].replace("{}", text)
+        for text, language in zip(asked.texts, asked.languages, strict=True)
     ]
+    pairs = [(asked.images[image], questions[text]) for image, text in asked.pairs]
+    return asked.given(_sure(model, pairs))
 
 
-def _cosines(
-    embedder: Embedder,
-    images: Sequence[Any],
-    texts: Sequence[str],
-    pairs: Pairs,
-    windows: Windows,
-) -> Float[np.ndarray, " pairs"]:
-    seen = embedder.embed_images(images)
-    _require_readable(seen.failures, list(map(str, range(len(images)))))
-    vectors = text_windows(embedder, texts, windows)
-    return np.array([(vectors[text] @ seen.vectors[image]).max() for image, text in pairs])
+def scores_by_windows(
+    embedder: Embedder, contrasts: Sequence[Contrast], ways: Sequence[Windows]
+) -> list[list[Scores]]:
+    """The same of a dual encoder, for each way to compare long texts."""
+    asked = _Asked(contrasts)
+    images = embedder.embed_images(asked.images)
+    _require_readable(images.failures, asked.keys)
+    windows = text_windows(embedder, asked.texts)
+    cosines = [windows[text] @ images.vectors[image] for image, text in asked.pairs]
+    lengths = [float(np.linalg.norm(windows[text].sum(axis=0))) for _, text in asked.pairs]
+    found = {
+        "first": [of[0] for of in cosines],
+        "max": [of.max() for of in cosines],
+        # The cosine with the mean of the windows, which is shorter than they are.
+        "mean": [of.sum() / length for of, length in zip(cosines, lengths, strict=True)],
+    }
+    return [asked.given(np.array(found[way])) for way in ways]
 
 
 def text_windows(
-    embedder: Embedder, texts: Sequence[str], windows: Windows
+    embedder: Embedder, texts: Sequence[str]
 ) -> list[Float[np.ndarray, "windows embed"]]:
-    """The vectors of each text: the mean of its windows, its first, or all of them."""
-    if windows == "mean":
-        return list(embedder.embed_texts(texts).vectors[:, None])
-    tokens = embedder.tokenizer.encode(list(texts))
-    chosen = [tokens.ids[tokens.owners == at] for at in range(len(texts))]
-    if windows == "first":
-        chosen = [ids[:1] for ids in chosen]
-    owners = np.repeat(np.arange(len(texts)), [len(ids) for ids in chosen])
-    ids = np.concatenate(chosen)
-    parts = [
-        embedder.encoder.texts(ids[at : at + TEXTS_PER_BATCH])
-        for at in range(0, len(ids), TEXTS_PER_BATCH)
-    ]
-    vectors = np.concatenate(parts)
-    return [vectors[owners == at] for at in range(len(texts))]
+    """The vector of each window of each text."""
+    tokens = embedder.tokenizer.encode([visible(text) for text in texts])
+    vectors = embedder.encoder.texts(tokens.ids)
+    return np.split(vectors, np.cumsum(np.bincount(tokens.owners))[:-1])
+
+
+class _Asked:
+    """What a model is asked for contrasts: each picture, each text and each pair of them once."""
+
+    def __init__(self, contrasts: Sequence[Contrast]) -> None:
+        self._contrasts = contrasts
+        images, texts = dict[str, Any](), dict[tuple[str, Language], None]()
+        for one in contrasts:
+            images |= zip(one.keys, one.images, strict=True)
+            texts |= {(text, one.language): None for text in one.captions}
+        self.keys, self.images = list(images), list(images.values())
+        self.texts, self.languages = ([one[at] for one in texts] for at in (0, 1))
+        rows, columns = ({name: at for at, name in enumerate(of)} for of in (images, texts))
+        self._counts = [len(one.keys) * len(one.captions) for one in contrasts]
+        pairs = [
+            (rows[key], columns[text, one.language])
+            for one in contrasts
+            for key in one.keys
+            for text in one.captions
+        ]
+        self.pairs: Pairs
+        self.pairs, self._back = np.unique(pairs, axis=0, return_inverse=True)
+
+    def given(self, scores: Float[np.ndarray, " pairs"]) -> list[Scores]:
+        """The scores of the pairs, for each contrast."""
+        each = np.split(scores[self._back.ravel()], np.cumsum(self._counts)[:-1])
+        return [
+            of.reshape(len(one.keys), len(one.captions))
+            for one, of in zip(self._contrasts, each, strict=True)
+        ]
 
 
 def _sure(

@@ -116,13 +116,13 @@ class _Picture:
 
 def make_contrasts(
     records: RecordsConfig,
-    categories: Sequence[Category] = CATEGORIES,
+    categories: Sequence[Category] | None = None,
     *,
     most: int = 200,
     seed: int = 0,
 ) -> list[Contrast]:
-    """Returns at most so many contrasts of each category and language, drawn by the seed; the same
-    pictures in each language where labels allow.
+    """Returns at most so many contrasts of each category and language, drawn by the seed; without
+    categories, those of all that the labels allow.
 
     Raises DataError if the records cannot be read or a category has no contrast in a language.
     """
@@ -130,12 +130,14 @@ def make_contrasts(
     pictures = list(_read(records, lexicon))
     making = _Making(lexicon, pictures, Draw(seed))
     made = []
-    for category in categories:
+    for category in categories or CATEGORIES:
         for language in records.languages:
             of_language = making.of(category, language)[:most]
-            if not of_language:
+            if not of_language and categories:
                 raise _nothing(records, category, language)
             made += of_language
+    if not made:
+        raise _nothing(records, "space", records.languages[0])
     return made
 
 
@@ -314,9 +316,7 @@ class _Making:
             texts = next(pairs, None) or (self._named(one) if language == "zh" else None)
             if texts is not None:
                 made.append(self._contrast("binding", language, [one], *texts))
-        usual = usualness([text for one in made for text in one.captions], language)
-        values = [(*map(usual, one.captions), one) for one in made]
-        yield from even([(None, (a > b) - (a < b), one) for a, b, one in values])
+        yield from _even_by_words(made, language)
 
     def _named(self, picture: _Picture) -> tuple[str, str] | None:
         """What an English caption says of two coloured things, in Chinese, and its foil."""
@@ -389,11 +389,13 @@ class _Making:
             return not (two[1][1] <= one[0].facts.open or one[1][1] <= two[0].facts.open)
 
         joint = " " if language == "en" else ""
+        made = []
         for one, two in _pairs(lasts, fit):
             for (picture, (own, _)), (_, (others, _)) in ((one, two), (two, one)):
                 before = _long_text(own[:-1], language)
                 texts = [f"{before}{joint}{last}" for last in (own[-1], others[-1])]
-                yield self._contrast("long", language, [picture], *texts)
+                made.append(self._contrast("long", language, [picture], *texts))
+        yield from _even_by_words(made, language)
 
     def _named_in(self, text: str, language: Language) -> frozenset[str]:
         mentions = self._lexicon.mentions(tokens_of(text, language), language)
@@ -428,6 +430,13 @@ def even(made: Sequence[tuple[Hashable, int, Contrast]]) -> Iterator[Contrast]:
         elif left[kind, direction]:
             left[kind, direction] -= 1
             yield one
+
+
+def _even_by_words(made: Sequence[Contrast], language: Language) -> Iterator[Contrast]:
+    """Yields as many contrasts whose caption is the more usual text as ones whose foil is."""
+    usual = usualness([text for one in made for text in one.captions], language)
+    values = [(*map(usual, one.captions), one) for one in made]
+    return even([(None, (a > b) - (a < b), one) for a, b, one in values])
 
 
 def _pairs(

@@ -1,7 +1,7 @@
 """What models are weak at, and what helps: binding, space, count, negation, detail and long texts.
 
     python benchmarks/limits.py seesay-mini seesay-base [runs/foils-flickr8k/model ...]
-        [--assistant] [--retrieval 400] [--json figures.json]
+        [--assistant] [--language zh] [--retrieval 400] [--json figures.json]
 
 The contrasts are those of `seesay evaluate limits`. Printed are, in both languages,
 - the accuracy of each model by category, with the 95 % interval over pictures, beside what texts
@@ -16,13 +16,15 @@ The contrasts are those of `seesay evaluate limits`. Printed are, in both langua
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seesay.data.questions.contrasts import Contrast
+from seesay.data.formats.records import LANGUAGES
+from seesay.data.questions.contrasts import CATEGORIES, Contrast
 from seesay.evaluation.composition import (
     Composition,
     interval,
@@ -42,52 +44,63 @@ from seesay.weights.catalog import default_assistant
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 WINDOWS = ("first", "mean", "max")
+ASKED = ("attribute", "space", "count", "small", "sibling")
+"""Categories whose captions fit into "Is there ... in the picture?"."""
 Figures = dict[str, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("models", nargs="+")
+    parser.add_argument("models", nargs="*")
     parser.add_argument("--assistant", action="store_true")
+    parser.add_argument("--language", choices=LANGUAGES)
     parser.add_argument("--retrieval", type=int, default=0)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
 
-    suite = read_suite("limits", data=DATA)
-    measures = [one for one in suite.measures.values() if isinstance(one, Composition)]
-    contrasts = [one for measure in measures for one in measure.contrasts]
-    kinds = [kind for measure in measures for kind in measure.kinds()]
+    languages = (asked.language,) if asked.language else LANGUAGES
+    # An assistant takes a quarter of a second for each pair.
+    categories = CATEGORIES if asked.models else ASKED
+    contrasts = [one for measure in measures(languages, categories) for one in measure.contrasts]
     found: Figures = {}
     for name in asked.models:
         model = load_comparing(name)
-        found[name] = figures(model, contrasts, kinds)
+        found[name] = figures(model, contrasts)
         if asked.retrieval and isinstance(model, Embedder):
             path = str(DATA / "flickr8k-bilingual" / "dev-*.tar")
             found[name]["retrieval"] = evaluate(model, [Retrieval(path=path, stop=asked.retrieval)])
         print(f"measured {name}", file=sys.stderr)
     if asked.assistant:
-        brief = [one for one in contrasts if one.category != "long"]
+        some = [one for one in contrasts if one.category in ASKED]
         name = default_assistant()
-        found[name] = {
-            "values": dict(values_of(brief, scores_of(chat(name), brief), kinds_of(brief)))
-        }
+        found[name] = {"values": dict(values_of(some, scores_of(chat(name), some), kinds_of(some)))}
     show(found, contrasts)
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=2), encoding="utf-8")
+
+
+def measures(languages: Sequence[Any], categories: Sequence[str]) -> Iterator[Composition]:
+    """Those of the built-in suite, of some categories."""
+    for one in read_suite("limits", data=DATA).measures.values():
+        if isinstance(one, Composition):
+            some = tuple(name for name in one.categories if name in categories)
+            if some:
+                yield replace(one, categories=some, languages=languages)
 
 
 def kinds_of(contrasts: Sequence[Contrast]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((one.language, one.category) for one in contrasts))
 
 
-def figures(model: Any, contrasts: Sequence[Contrast], kinds: list[tuple[str, str]]) -> Figures:
+def figures(model: Any, contrasts: Sequence[Contrast]) -> Figures:
     """The values of all contrasts, and of a dual encoder those of each remedy."""
+    kinds = kinds_of(contrasts)
     if not isinstance(model, Embedder):
         return {"values": dict(values_of(contrasts, scores_of(model, contrasts), kinds))}
     by_windows = scores_by_windows(model, contrasts, WINDOWS)
     plain = dict(values_of(contrasts, by_windows[0], kinds))
     windows = {}
-    for language in ("en", "zh"):
+    for language in dict.fromkeys(one.language for one in contrasts):
         long = [
             at
             for at, one in enumerate(contrasts)
@@ -106,7 +119,7 @@ def negation(embedder: Embedder, contrasts: Sequence[Contrast]) -> Figures:
     vectors = embedder.embed_images(list(images.values())).vectors
     of_key = dict(zip(images, vectors, strict=True))
     found = {}
-    for language in ("en", "zh"):
+    for language in dict.fromkeys(one.language for one in contrasts):
         chosen = [one for one in some if one.language == language]
         pairs = [f"{one.keys[0]} {one.keys[1]}" for one in chosen]
         for way, parts in (("whole", lambda text: [(text, 1.0)]), ("parsed", clauses)):

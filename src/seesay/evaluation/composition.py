@@ -89,7 +89,7 @@ class Composition:
     """By language, what an assistant is asked, with {} for a caption; it answers yes or no."""
     windows: Windows = "mean"
     """How a text beyond the context is compared: by the mean of its windows, by the best window, or
-    by the first window alone, as models that cut off texts do."""
+    by the first window alone."""
 
     def __post_init__(self) -> None:
         require_known("loader", [self.loader], list(LOADERS))

@@ -128,11 +128,11 @@ def make_contrasts(
     """
     lexicon = read_lexicon()
     pictures = list(_read(records, lexicon))
-    making = _Making(lexicon, pictures, Draw(seed))
+    making = _Making(lexicon, pictures, most, Draw(seed))
     made = []
     for category in categories or CATEGORIES:
         for language in records.languages:
-            of_language = making.of(category, language)[:most]
+            of_language = making.of(category, language)
             if not of_language and categories:
                 raise _nothing(records, category, language)
             made += of_language
@@ -194,8 +194,10 @@ def _read(config: RecordsConfig, lexicon: Lexicon) -> Iterator[_Picture]:
 class _Making:
     """Makes the contrasts of each category. Draws do not depend on the language."""
 
-    def __init__(self, lexicon: Lexicon, pictures: Sequence[_Picture], draw: Draw) -> None:
-        self._lexicon, self._draw = lexicon, draw
+    def __init__(
+        self, lexicon: Lexicon, pictures: Sequence[_Picture], most: int, draw: Draw
+    ) -> None:
+        self._lexicon, self._most, self._draw = lexicon, most, draw
         self._foils = CaptionFoils(lexicon)
         self._pictures = sorted(pictures, key=lambda one: draw(one.record.key))
         self._rules: dict[Category, Callable[[Language], Iterable[Contrast]]] = {
@@ -210,9 +212,10 @@ class _Making:
         }
 
     def of(self, category: Category, language: Language) -> list[Contrast]:
-        """All contrasts of a category in a language, in an order that is drawn."""
+        """The contrasts of a category in a language, in an order that is drawn."""
         made = list(self._rules[category](language))
-        return sorted(made, key=lambda one: self._draw("order", category, *one.keys))
+        made.sort(key=lambda one: self._draw("order", category, *one.keys))
+        return made[: self._most]
 
     def _contrast(
         self, category: Category, language: Language, pictures: Sequence[_Picture], *texts: str
@@ -291,6 +294,7 @@ class _Making:
         for name in sorted({name for one in self._pictures for name in one.objects}):
             thing = self._lexicon.things[name]
             without = [one for one in self._pictures if not one.may_show(name)]
+            without.sort(key=lambda one: self._draw("without", name, one.record.key))
             having = [one for one in self._pictures if name in one.objects]
             for pair in zip(having, without, strict=False):
                 texts = [
@@ -316,7 +320,7 @@ class _Making:
             texts = next(pairs, None) or (self._named(one) if language == "zh" else None)
             if texts is not None:
                 made.append(self._contrast("binding", language, [one], *texts))
-        yield from _even_by_words(made, language)
+        yield from self._even_by_words(made, language)
 
     def _named(self, picture: _Picture) -> tuple[str, str] | None:
         """What an English caption says of two coloured things, in Chinese, and its foil."""
@@ -395,7 +399,15 @@ class _Making:
                 before = _long_text(own[:-1], language)
                 texts = [f"{before}{joint}{last}" for last in (own[-1], others[-1])]
                 made.append(self._contrast("long", language, [picture], *texts))
-        yield from _even_by_words(made, language)
+        yield from self._even_by_words(made, language)
+
+    def _even_by_words(self, made: Sequence[Contrast], language: Language) -> Iterator[Contrast]:
+        """Yields as many contrasts whose caption is the more usual text as ones whose foil is. How
+        usual a text is depends on the others, so that only about as many are compared as stay."""
+        made = made[: 2 * self._most]
+        usual = usualness([text for one in made for text in one.captions], language)
+        values = [(*map(usual, one.captions), one) for one in made]
+        return even([(None, (a > b) - (a < b), one) for a, b, one in values])
 
     def _named_in(self, text: str, language: Language) -> frozenset[str]:
         mentions = self._lexicon.mentions(tokens_of(text, language), language)
@@ -430,13 +442,6 @@ def even(made: Sequence[tuple[Hashable, int, Contrast]]) -> Iterator[Contrast]:
         elif left[kind, direction]:
             left[kind, direction] -= 1
             yield one
-
-
-def _even_by_words(made: Sequence[Contrast], language: Language) -> Iterator[Contrast]:
-    """Yields as many contrasts whose caption is the more usual text as ones whose foil is."""
-    usual = usualness([text for one in made for text in one.captions], language)
-    values = [(*map(usual, one.captions), one) for one in made]
-    return even([(None, (a > b) - (a < b), one) for a, b, one in values])
 
 
 def _pairs(

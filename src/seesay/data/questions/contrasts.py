@@ -20,6 +20,8 @@ from itertools import combinations, cycle
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
+import numpy as np
+
 from seesay.data.files import check_folder, write_whole
 from seesay.data.formats.records import Box, Record
 from seesay.data.questions.asking import Draw
@@ -406,8 +408,8 @@ class _Making:
         usual a text is depends on the others, so that only about as many are compared as stay."""
         made = made[: 2 * self._most]
         usual = usualness([text for one in made for text in one.captions], language)
-        values = [(*map(usual, one.captions), one) for one in made]
-        return even([(None, (a > b) - (a < b), one) for a, b, one in values])
+        directions = [int(np.sign(usual(one.captions[0]) - usual(one.captions[1]))) for one in made]
+        return even([(None, sign, one) for sign, one in zip(directions, made, strict=True)])
 
     def _named_in(self, text: str, language: Language) -> frozenset[str]:
         mentions = self._lexicon.mentions(tokens_of(text, language), language)

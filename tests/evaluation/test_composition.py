@@ -188,6 +188,13 @@ def test_no_contrast_in_a_language_is_an_error(pictures):
         Composition(path=file, loader="contrasts").check()
 
 
+def test_a_category_of_pairs_needs_two_pictures(pictures):
+    content = {"images": ["red.png"], "captions": ["a photo with a wall", "a photo without a wall"]}
+    file = write(pictures / "negation.jsonl", content)
+    with pytest.raises(DataError, match="is alone in a contrast of 'negation', expected two"):
+        Composition(path=file, loader="contrasts", languages=("en",)).check()
+
+
 # Scores
 
 

@@ -108,7 +108,7 @@ class Composition:
     def records(self) -> tuple[Contrast, ...]:
         return self.contrasts
 
-    def kinds(self) -> list[tuple[str, str]]:
+    def _measured(self) -> list[tuple[str, str]]:
         """The languages and categories that it measures."""
         languages = self.languages
         names: Sequence[str] = self.categories or CATEGORIES
@@ -123,15 +123,15 @@ class Composition:
     def names(self) -> list[str]:
         return [
             f"{language}_{category}_{value}"
-            for language, category in self.kinds()
+            for language, category in self._measured()
             for value in (*VALUES, *(WINOGROUND if category in PAIRED else ()))
         ]
 
     def check(self) -> None:
         """Raises DataError if a file cannot be read, a foil is its caption, a picture is missing,
-        or there is nothing in a category and language."""
+        there is nothing in a category and language, or one picture where two are expected."""
         there = {(one.language, one.category) for one in self.contrasts}
-        if missing := [one for one in self.kinds() if one not in there]:
+        if missing := [one for one in self._measured() if one not in there]:
             language, category = missing[0]
             raise DataError(
                 Text(
@@ -142,19 +142,31 @@ class Composition:
                 )
             )
 
+        alone = [one for one in self.contrasts if one.category in PAIRED and len(one.images) < 2]
+        if alone:
+            raise DataError(
+                Text(
+                    f"{self.path}: {alone[0].keys[0]} is alone in a contrast of "
+                    f"{alone[0].category!r}, expected two pictures in each: name the file "
+                    "otherwise, or add the second picture",
+                    f"{self.path}：{alone[0].category!r} 的一组里只有 {alone[0].keys[0]} 一张图片；"
+                    "每组应有两张；请给文件改名，或补上第二张图片",
+                )
+            )
+
     def measure(self, model: Model) -> Iterator[tuple[str, float]]:
         scores = scores_of(model, self.contrasts, windows=self.windows, question=self.question)
-        yield from values_of(self.contrasts, scores, self.kinds())
+        yield from values_of(self.contrasts, scores, self._measured())
 
 
 # Values
 
 
 def values_of(
-    contrasts: Sequence[Contrast], scores: Sequence[Scores], kinds: Sequence[tuple[str, str]]
+    contrasts: Sequence[Contrast], scores: Sequence[Scores], categories: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[str, float]]:
     """Yields the values of each language and category from the scores of each contrast."""
-    for language, category in kinds:
+    for language, category in categories:
         chosen = [
             (one, of)
             for one, of in zip(contrasts, scores, strict=True)

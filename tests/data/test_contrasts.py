@@ -242,9 +242,10 @@ def test_a_contrast_needs_foils_that_differ():
         Contrast(**given, captions=("two dogs",))
 
 
-def test_even_leaves_as_many_of_both_directions():
-    made = [("a", 1, 1), ("a", 1, 2), ("a", -1, 3), ("b", 1, 4), ("b", 0, 5)]
-    assert list(even(made)) == [1, 3, 5]
+def test_even_takes_one_of_each_direction_at_a_time():
+    made = [("a", 1, 1), ("b", 1, 2), ("a", 1, 3), ("a", -1, 4), ("b", 0, 5), ("b", -1, 6)]
+    assert list(even(made, 9)) == [1, 4, 5, 2, 6]
+    assert list(even(made, 3)) == [1, 4]
 
 
 @pytest.mark.shared

@@ -13,7 +13,7 @@ import json
 import math
 import re
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, cycle
@@ -352,7 +352,7 @@ class _Making:
                     ]
                     one = self._contrast("space", language, [picture], *texts)
                     made.append((axis, direction, one))
-        yield from even(made)
+        yield from even(made, self._most)
 
     def _place_text(self, names: Sequence[str], word: str, language: Language) -> str:
         one, two = (self._lexicon.things[name] for name in names)
@@ -373,7 +373,7 @@ class _Making:
                 texts = [self._count_text(thing, n, language) for n in (count, count + step)]
                 one = self._contrast("count", language, [picture], *texts)
                 made.append((min(count, count + step), step, one))
-        yield from even(made)
+        yield from even(made, self._most)
 
     def _count_text(self, thing: Thing, number: int, language: Language) -> str:
         [(en, one)] = [(n, o) for n, o in self._lexicon.numbers.items() if o.value == number]
@@ -409,7 +409,9 @@ class _Making:
         made = made[: 2 * self._most]
         usual = usualness([text for one in made for text in one.captions], language)
         directions = [int(np.sign(usual(one.captions[0]) - usual(one.captions[1]))) for one in made]
-        return even([(None, sign, one) for sign, one in zip(directions, made, strict=True)])
+        return even(
+            [(None, sign, one) for sign, one in zip(directions, made, strict=True)], self._most
+        )
 
     def _named_in(self, text: str, language: Language) -> frozenset[str]:
         mentions = self._lexicon.mentions(tokens_of(text, language), language)
@@ -433,17 +435,20 @@ def usualness(texts: Iterable[str], language: Language) -> Callable[[str], float
     return usual
 
 
-def even(made: Sequence[tuple[Hashable, int, Contrast]]) -> Iterator[Contrast]:
-    """Yields contrasts of a kind and a direction, -1 or 1, in their order: of each kind as many in
-    both directions, and all that have none (0)."""
-    counts = Counter((kind, direction) for kind, direction, _ in made)
-    left = {(k, d): min(counts[k, 1], counts[k, -1]) for k, _, _ in made for d in (1, -1)}
+def even(made: Iterable[tuple[Hashable, int, Contrast]], most: int) -> Iterator[Contrast]:
+    """Yields at most so many contrasts of a kind and a direction, -1 or 1: one of each direction of
+    a kind at a time, and those that have none (0) as they come."""
+    waiting: dict[tuple[Hashable, int], deque[Contrast]] = defaultdict(deque)
     for kind, direction, one in made:
-        if not direction:
-            yield one
-        elif left[kind, direction]:
-            left[kind, direction] -= 1
-            yield one
+        if most < 2:
+            return
+        opposite = waiting[kind, -direction]
+        if direction and not opposite:
+            waiting[kind, direction].append(one)
+            continue
+        both = [opposite.popleft(), one] if direction else [one]
+        most -= len(both)
+        yield from both
 
 
 def _pairs(

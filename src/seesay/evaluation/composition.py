@@ -302,7 +302,8 @@ class _Asked:
             images |= zip(one.keys, one.images, strict=True)
             texts |= {(text, one.language): None for text in one.captions}
         self.keys, self.images = list(images), list(images.values())
-        self.texts, self.languages = ([one[at] for one in texts] for at in (0, 1))
+        self.texts = [text for text, _ in texts]
+        self.languages: list[Language] = [language for _, language in texts]
         rows, columns = ({name: at for at, name in enumerate(of)} for of in (images, texts))
         self._counts = [len(one.keys) * len(one.captions) for one in contrasts]
         pairs = [

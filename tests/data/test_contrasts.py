@@ -4,6 +4,7 @@ tell which is which."""
 import json
 import re
 from collections import Counter
+from functools import cache
 
 import pytest
 from PIL import Image
@@ -128,7 +129,7 @@ def test_boxes_are_read_beside_objects():
 
 @pytest.mark.shared
 def test_places_numbers_and_things_are_true_of_the_labels(shared, labelled, lexicon):
-    made = make_contrasts(coco(shared), ["space", "count", "negation", "small", "sibling"])
+    made = make_contrasts(coco(shared), ["space", "count", "negation", "small", "sibling"], most=40)
     assert {one.language for one in made} == {"en", "zh"}
 
     for one in made:
@@ -139,13 +140,19 @@ def test_places_numbers_and_things_are_true_of_the_labels(shared, labelled, lexi
 
 def _things_of(text, lexicon):
     """The things that a made text names, in order."""
+    words, pattern = _words(lexicon)
+    return [words[found] for found in pattern.findall(text)]
+
+
+@cache
+def _words(lexicon):
     words = {
         word: name
         for name, one in lexicon.things.items()
         for word in (*one.labels, name, one.plural, *one.zh[:1])
     }
-    pattern = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
-    return [words[found] for found in re.findall(pattern, text)]
+    longest_first = sorted(map(re.escape, words), key=len, reverse=True)
+    return words, re.compile("|".join(longest_first))
 
 
 def _boxes(record, lexicon):
@@ -243,9 +250,14 @@ def test_a_contrast_needs_foils_that_differ():
 
 
 def test_even_takes_one_of_each_direction_at_a_time():
-    made = [("a", 1, 1), ("b", 1, 2), ("a", 1, 3), ("a", -1, 4), ("b", 0, 5), ("b", -1, 6)]
-    assert list(even(made, 9)) == [1, 4, 5, 2, 6]
-    assert list(even(made, 3)) == [1, 4]
+    given = {"category": "count", "language": "en", "images": (b"",), "captions": ("a", "b")}
+    directions = [("a", 1), ("b", 1), ("a", 1), ("a", -1), ("b", 0), ("b", -1)]
+    made = [
+        (kind, direction, Contrast(keys=(str(at),), **given))
+        for at, (kind, direction) in enumerate(directions, 1)
+    ]
+    assert [one.keys[0] for one in even(made, 9)] == ["1", "4", "5", "2", "6"]
+    assert [one.keys[0] for one in even(made, 3)] == ["1", "4"]
 
 
 @pytest.mark.shared

@@ -147,7 +147,8 @@ def write_contrasts(contrasts: Sequence[Contrast], folder: Path) -> list[Path]:
     """Writes a JSONL file for each category, with the pictures beside it: in each line "images",
     "captions" and "language". Returns the files. Raises DataError if the folder cannot be written.
     """
-    check_folder(folder / "images" / "x")
+    if not folder.is_dir():
+        check_folder(folder)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     names: dict[str, str] = {}
     for one in contrasts:

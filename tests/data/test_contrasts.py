@@ -276,7 +276,8 @@ def test_the_command_writes_pictures_and_a_file_for_each_category(
     lines = (out / "space.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     assert Counter(row["language"] for row in rows) == {"en": 4, "zh": 4}
-    assert Image.open(out / rows[0]["images"][0]).size[0] > 100
+    with Image.open(out / rows[0]["images"][0]) as picture:
+        assert picture.size[0] > 100
     assert (
         run(["data", "contrasts", str(folder / "annotations.jsonl"), "-c", "spaces", "-o", "x"])
         != 0

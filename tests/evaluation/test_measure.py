@@ -1,11 +1,13 @@
 """What is measured is the same in training, on the command line and in Python."""
 
+import json
 from dataclasses import dataclass
 
 import pytest
 
 import seesay
 from seesay.errors import ConfigError, DataError
+from seesay.evaluation.composition import Composition
 from seesay.evaluation.measure import MEASURES, OF_ASSISTANTS, evaluate
 from seesay.evaluation.probing import ProbeAccuracy
 from seesay.evaluation.retrieval import Retrieval
@@ -26,6 +28,9 @@ def folder(tmp_path_factory):
         (folder / "sorted" / colour).mkdir(parents=True)
         for picture in sorted(folder.glob(f"{colour}-*-0.png")):
             (folder / "sorted" / colour / picture.name).write_bytes(picture.read_bytes())
+    red = sorted(folder.glob("red-*-0.png"))[0].name
+    contrast = {"images": [red], "captions": ["a red square", "a blue square"]}
+    (folder / "binding.jsonl").write_text(json.dumps(contrast), encoding="utf-8")
     return folder
 
 
@@ -41,6 +46,7 @@ def measures(folder):
         Retrieval(**table, stop=16),
         ZeroShot(**table, classes=str(folder / "classes.json"), templates=templates),
         ProbeAccuracy(path=str(folder / "sorted")),
+        Composition(path=str(folder / "binding.jsonl"), loader="contrasts", languages=("en",)),
     ]
 
 

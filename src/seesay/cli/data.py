@@ -197,6 +197,51 @@ SampleCount = Annotated[
     ),
 ]
 
+ContrastFolder = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        help=say(
+            "Folder for the pictures and a JSONL file for each category.",
+            "存放图片的文件夹，每个类别各有一个 JSONL 文件。",
+        ),
+    ),
+]
+Categories = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--category",
+        "-c",
+        metavar="NAME",
+        help=say(
+            "attribute, binding, space, count, negation, small, sibling or long; repeatable. "
+            "Else those that the labels allow.",
+            "attribute、binding、space、count、negation、small、sibling 或 long；可重复使用。"
+            "默认为标注所能给出的全部类别。",
+        ),
+    ),
+]
+MostContrasts = Annotated[
+    int,
+    typer.Option(
+        "--most",
+        min=1,
+        help=say(
+            "Most contrasts of each category in each language.",
+            "每个类别每种语言最多几组。",
+        ),
+    ),
+]
+ImageFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="FOLDER",
+        help=say("Folder that paths of a table start from.", "表格里的图片路径从这个文件夹算起。"),
+    ),
+]
+
 app = typer.Typer(
     cls=Commands,
     help=say("Prepare the data that models are trained on.", "准备训练数据。"),
@@ -287,6 +332,54 @@ def make_vqa(
         print_json({"file": str(out), **asdict(result)})
     else:
         _print_questions(result, out)
+
+
+@app.command(
+    "contrasts",
+    cls=Command,
+    help=say(
+        "Make captions and foils that differ in one thing from labels, in Chinese and English, to "
+        "measure composition with.",
+        "根据标注生成只差一处的正确与错误描述（中英文），用于评测组合理解。",
+    ),
+)
+def write_contrasts_of(
+    path: DataPath,
+    out: ContrastFolder,
+    category: Categories = None,
+    most: MostContrasts = 200,
+    images: ImageFolder = None,
+    language: OneLanguage = None,
+    seed: Seed = 0,
+    format: DataFormat = None,
+    column: Columns = None,
+    json: Json = False,
+) -> None:
+    from collections import Counter
+
+    from seesay.cli.output import print_json, print_table
+    from seesay.data.questions.contrasts import CATEGORIES, make_contrasts, write_contrasts
+    from seesay.data.sources import require_known
+
+    require_known("--category", category or (), CATEGORIES)
+    records = records_of(path, format, language, column)
+    records = replace(records, images=None if images is None else str(images))
+    made = make_contrasts(records, category, most=most, seed=seed)  # type: ignore[arg-type]
+    files = write_contrasts(made, out)
+    counts = Counter((one.category, one.language) for one in made)
+    if json:
+        rows = [{"category": c, "language": of, "contrasts": n} for (c, of), n in counts.items()]
+        print_json({"files": list(map(str, files)), "counts": rows})
+        return
+    heads = [say("category", "类别"), say("language", "语言"), say("contrasts", "组数")]
+    print_table(heads, [[c, of, f"{n:,}"] for (c, of), n in counts.items()])
+    pattern = out / "*.jsonl"
+    print(
+        say(
+            f'in a suite: kind = "composition", loader = "contrasts", path = "{pattern}"',
+            f'在套件里写：kind = "composition"、loader = "contrasts"、path = "{pattern}"',
+        )
+    )
 
 
 def _detect_with(file: Path) -> "Detect":

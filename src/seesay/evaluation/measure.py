@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from seesay.errors import ConfigError, DataError
 from seesay.evaluation.answers import Answers, needs_other
 from seesay.evaluation.captions import Captions
+from seesay.evaluation.composition import Composition
 from seesay.evaluation.probing import ProbeAccuracy
 from seesay.evaluation.retrieval import Retrieval
 from seesay.evaluation.zero_shot import ZeroShot
 from seesay.inference.answer_classifier import AnswerClassifier
+from seesay.inference.answer_writer import AnswerWriter
 from seesay.inference.embedder import Embedder
 from seesay.inference.matcher import Matcher
 from seesay.text import Text
@@ -31,8 +33,10 @@ class Measure(Protocol):
         """Read the data, once. Raises DataError if it cannot be used."""
 
     def measure(self, model: Any) -> Iterator[tuple[str, float]]:
-        """Yields the name and value of each figure; higher is better. The model is an Embedder, a
-        Matcher, an AnswerClassifier, or the LocalAssistant for those in OF_ASSISTANTS."""
+        """Yields the name and value of each figure; higher is better, but for what stands beside
+        one, such as chance. The model is an Embedder, a Matcher, an AnswerClassifier, or the
+        LocalAssistant for those in OF_ASSISTANTS and for Composition, which all but a classifier
+        can be measured by."""
 
 
 MEASURES: dict[str, type[Measure]] = {
@@ -41,11 +45,12 @@ MEASURES: dict[str, type[Measure]] = {
     "probe": ProbeAccuracy,
     "answers": Answers,
     "captions": Captions,
+    "composition": Composition,
 }
 """Measures by the name of their section of [evaluation]."""
 OF_ASSISTANTS = (Answers, Captions)
 """Measures of a model that answers; all others are of one that makes vectors. `Answers` is of an
-AnswerClassifier too, `Retrieval` of a Q-Former."""
+AnswerClassifier too, `Retrieval` of a Q-Former, and `Composition` of all that compare."""
 
 
 def measure_names(measures: Iterable[Measure]) -> list[str]:
@@ -75,6 +80,8 @@ def check_measures(measures: Mapping[str, Measure]) -> None:
 
 def fits(measure: Measure, model: Any) -> bool:
     """Whether the measure is of models of this kind."""
+    if isinstance(measure, Composition):
+        return isinstance(model, Embedder | Matcher | AnswerWriter)
     if isinstance(model, Matcher):
         return isinstance(measure, Retrieval)
     if isinstance(model, AnswerClassifier):

@@ -40,6 +40,7 @@ from seesay.training.caption_words import WordsConfig
 from seesay.training.checkpoints import CheckpointConfig
 from seesay.training.class_names import ClassificationConfig
 from seesay.training.distillation import DistillationConfig, PredictionsConfig
+from seesay.training.foils import FoilsConfig
 from seesay.training.fusion import NewFusionConfig
 from seesay.training.optimizers import OptimizerConfig, belongs, check_names
 from seesay.training.preference import PreferenceConfig
@@ -53,6 +54,7 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "contrastive": ContrastiveConfig,
     "translation": TranslationConfig,
     "words": WordsConfig,
+    "foils": FoilsConfig,
     "captioning": CaptioningConfig,
     "query-contrastive": QueryContrastiveConfig,
     "matching": MatchingConfig,

@@ -12,6 +12,7 @@ from seesay.data.formats.records import (
     COLUMNS,
     Damaged,
     Record,
+    boxes_from,
     captions_from,
     find_files,
     label_from,
@@ -82,6 +83,7 @@ class ParquetSource:
             questions=questions,
             label=label,
             objects=objects_from(row),
+            boxes=boxes_from(row),
         )
 
     def _read(self, group: int) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from glob import glob
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -34,6 +35,15 @@ class Question(NamedTuple):
     """An answer that is worse, to learn to prefer the other; "" if there is none."""
 
 
+class Box(NamedTuple):
+    """A rectangle in pixels of the image file, from its left upper corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """An image with its captions, questions and class."""
@@ -50,6 +60,8 @@ class Record:
     """Number of its class."""
     objects: tuple[str, ...] = ()
     """Names of the labelled objects in the image, once for each."""
+    boxes: tuple[Box, ...] = ()
+    """Where each of the objects is; empty where one has no box."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +179,21 @@ def objects_from(fields: Mapping[str, Any]) -> tuple[str, ...]:
         for one in (listed if isinstance(listed, list | tuple) else ())
     ]
     return tuple(text for name in names if isinstance(name, str) and (text := _text(name)))
+
+
+def boxes_from(fields: Mapping[str, Any]) -> tuple[Box, ...]:
+    """Returns the box of each labelled object of a row, from "bbox" = [left, top, width, height] as
+    in COCO; none if an object lacks one."""
+    listed = fields.get("objects")
+    boxes = []
+    for one in listed if isinstance(listed, list | tuple) else ():
+        box = one.get("bbox") if isinstance(one, Mapping) and _text(one.get("category")) else None
+        if not isinstance(box, list | tuple) or len(box) != 4:
+            return ()
+        if not all(isinstance(side, int | float) and isfinite(side) for side in box):
+            return ()
+        boxes.append(Box(*map(float, box)))
+    return tuple(boxes)
 
 
 def find_files(pattern: str, suffixes: Sequence[str]) -> list[Path]:

@@ -10,6 +10,7 @@ from seesay.data.formats.records import (
     COLUMNS,
     Damaged,
     Record,
+    boxes_from,
     captions_from,
     find_files,
     label_from,
@@ -80,6 +81,7 @@ class TableSource:
             questions=_joined(before.questions, questions),
             label=before.label if label is None else label,
             objects=before.objects + objects_from(row),
+            boxes=before.boxes + boxes_from(row),
         )
 
     def __len__(self) -> int:

@@ -17,6 +17,7 @@ from seesay.data.encodings import decode_text
 from seesay.data.formats.records import (
     Damaged,
     Record,
+    boxes_from,
     captions_from,
     find_files,
     label_from,
@@ -122,6 +123,7 @@ def record_from(key: str, parts: dict[str, bytes]) -> Record:
         questions=questions,
         label=label,
         objects=objects_from(fields),
+        boxes=boxes_from(fields),
     )
 
 

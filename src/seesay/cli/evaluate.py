@@ -25,13 +25,8 @@ Suite = Annotated[
     typer.Argument(
         metavar="SUITE",
         help=say(
-<<<<<<< HEAD
-            "A suite in TOML, or a built-in one: quick, standard or full.",
-            "TOML 格式的套件，或内置的 quick、standard、full。",
-=======
-            "A suite in TOML, or a built-in one: quick or limits.",
-            "TOML 格式的套件，或内置的 quick、limits。",
->>>>>>> limits
+            "A suite in TOML, or a built-in one: quick, limits, standard or full.",
+            "TOML 格式的套件，或内置的 quick、limits、standard、full。",
         ),
     ),
 ]

@@ -22,13 +22,10 @@ from seesay.inference.decoding import ContrastConfig
 from seesay.models.layers import require_range
 from seesay.text import Text
 
-<<<<<<< HEAD
 BUILT_IN = {
-    name: Path(__file__).with_name(f"{name}.toml") for name in ("quick", "standard", "full")
+    name: Path(__file__).with_name(f"{name}.toml")
+    for name in ("quick", "limits", "standard", "full")
 }
-=======
-BUILT_IN = {name: Path(__file__).with_name(f"{name}.toml") for name in ("quick", "limits")}
->>>>>>> limits
 """Suites that come with seesay, by name."""
 MEASURED = {f"{name}/seesay@1": name for name in MEASURES}
 """Measures by what stands for a scorer beside their values."""

@@ -62,13 +62,14 @@ class VqaAccuracy:
     gave it too; each of the ten is left out once, and the mean counts."""
 
     period: str = r"\.(?!\d)"
-    """The full stops that are removed."""
+    """Pattern of the full stops to remove."""
     comma: str = r"\d,\d"
-    """In a text with such a comma, punctuation is removed; in any other, it becomes a blank."""
+    """Pattern of a comma inside a number. If a text has one, its punctuation is removed; otherwise
+    each mark becomes a space."""
     unanimous_as_is: bool = False
     """Whether nothing is normalised if all people gave the same answer, as the original has it."""
     words_first: bool = False
-    """Whether a question mark, a comma and 's are treated before everything else, as in EvalAI."""
+    """Whether to handle question marks, commas and 's before everything else, as EvalAI does."""
 
     def __call__(self, answer: str, truth: Truth, _: Tools) -> Verdict:
         answer, given = _one_line(answer), [_one_line(one) for one in truth.answers]
@@ -238,8 +239,8 @@ def _candidates(answer: str) -> list[str | float]:
 
 
 def _tail(line: str, last: bool) -> str | None:
-    """What follows the last concluding word, the shortest of all words; an equals sign concludes in
-    the last line."""
+    """Returns the shortest text after a word such as "therefore"; in the last line, an equals sign
+    counts as one too."""
     words = [word for word in (*_CONCLUDING, *(["="] if last else [])) if word in line]
     tails = [line.split(word)[-1].strip() for word in words]
     shortest = None

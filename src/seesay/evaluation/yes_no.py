@@ -59,7 +59,7 @@ _CLAUSES = re.compile(r"[,，。.;；!！?？\n]+")
 
 
 def read_seesay_zh(answer: str) -> str | None:
-    """Reads Chinese and English: the first clause that says yes or no counts, where a negation is
+    """Reads Chinese and English. The first clause that says yes or no counts, and a negation means
     no. "无法确定" and the like are neither, and 没错 is yes."""
     text = unicodedata.normalize("NFKC", answer).lower().replace("\u2019", "'")
     for clause in map(str.strip, _CLAUSES.split(_REPEATED.sub("", text))):

@@ -121,9 +121,11 @@ def write_squares(folder: Path, copies: int = 2) -> list[dict[str, object]]:
     return rows
 
 
-def write_questions(folder: Path, name: str, copies: tuple[int, ...]) -> None:
-    """A table of three questions about each picture of these copies, two with a rejected
-    answer."""
+def write_questions(
+    folder: Path, name: str, copies: tuple[int, ...], rejected: bool = False
+) -> None:
+    """A table of three questions about each picture of these copies; two with a rejected answer,
+    if wanted."""
     rows = []
     for copy in copies:
         for colour, (zh, _) in COLOURS.items():
@@ -135,10 +137,9 @@ def write_questions(folder: Path, name: str, copies: tuple[int, ...]) -> None:
                     ("Is it a square?", "yes", "no"),
                     ("它是什么颜色？", zh, ""),
                 ]
-                rows += [
-                    {"image": image, "question": question, "answer": answer, "rejected": rejected}
-                    for question, answer, rejected in asked
-                ]
+                for question, answer, worse in asked:
+                    row = {"image": image, "question": question, "answer": answer}
+                    rows.append(row | ({"rejected": worse} if rejected else {}))
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / name).write_text(lines, encoding="utf-8")
 

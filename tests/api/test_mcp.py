@@ -320,7 +320,7 @@ def test_no_tool_takes_the_name_of_a_file(library):
 def test_arguments_are_named_as_in_the_api_and_old_names_are_still_taken(library, home):
     (tool,) = (one for one in asyncio.run(build_mcp(library).list_tools()) if one.name == "search")
     taken = set(tool.input_schema["properties"])
-    assert taken == set(SearchBody.model_fields) - {"images", "retrievers"}
+    assert taken == set(SearchBody.model_fields) - {"images", "retrievers", "rerank"}
     notes = str(home / "notes")
     new = found(library, query="火箭", folders=[notes], where=["file.folder~notes"], offset=0)
     assert new == found(library, words="火箭", folder=notes)

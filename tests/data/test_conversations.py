@@ -157,7 +157,7 @@ def test_questions_of_ours_come_back_as_training_reads_them(table, tmp_path, tar
     before, after = questions(table), questions(tmp_path / "back" / "train.jsonl")
     red, blue = ((table.parent / name).read_bytes() for name in ("a.png", "b.png"))
     assert after[red] == before[red]
-    assert after[blue] == {"en": (("Describe it.", "A blue square."),)}
+    assert after[blue] == {"en": (("Describe it.", "A blue square.", ""),)}
 
 
 def test_records_without_questions_are_counted(table, tmp_path):
@@ -273,7 +273,8 @@ def test_dataset_info_names_columns_and_roles(tmp_path):
     report = converted(info, tmp_path / "out", "seesay")
     assert (report.good, report.bad) == (1, 1)
     assert "'far' names no file" in report.problems[0].en
-    assert questions(tmp_path / "out" / "train.jsonl").popitem()[1] == {"en": (("What?", "Red."),)}
+    (found,) = questions(tmp_path / "out" / "train.jsonl").values()
+    assert found == {"en": (("What?", "Red.", ""),)}
 
 
 def test_missing_placeholders_stand_before_the_first_question(tmp_path):
@@ -320,3 +321,21 @@ def test_nothing_is_left_where_nothing_can_be_converted(tmp_path):
         converted(tmp_path / "t.jsonl", tmp_path, "llava")
     with pytest.raises(ConfigError, match="template"):
         converted(tmp_path / "t.jsonl", tmp_path / "out", "llama-factory", model="acme/eye-7b")
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("target", TARGETS)
+def test_rejected_answers_come_back(table, tmp_path, target, together):
+    rows = [json.loads(line) for line in table.read_text("utf-8").splitlines()]
+    rows[0]["qa"][0]["rejected"] = "Blue."
+    table.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    style = AskingStyle(together=together)
+    converted(table, tmp_path / "there", target, style=style, copy=True)
+    files = [one for one in (tmp_path / "there").iterdir() if one.suffix.startswith(".json")]
+    files = [one for one in files if one.name != "dataset_info.json"]
+    for number, file in enumerate(files):
+        converted(file, tmp_path / str(number), "seesay")
+    back = [questions(tmp_path / str(number) / "train.jsonl") for number in range(len(files))]
+    red = (table.parent / "a.png").read_bytes()
+    asked = [pair for one in back for pairs in one[red].values() for pair in pairs]
+    assert sorted(asked) == [("What?", "Red.", "Blue."), ("什么颜色？", "红色。", "")]

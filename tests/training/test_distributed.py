@@ -118,7 +118,7 @@ def folder(tmp_path_factory):
     """All runs of two processes, in one start of them, because a start takes longest."""
     folder = tmp_path_factory.mktemp("processes")
     write_qformer_run(folder, copies=2)
-    write_questions(folder, "questions.jsonl", (0, 1))
+    write_questions(folder, "questions.jsonl", (0, 1), rejected=True)
     (folder / "answers.toml").write_text(ANSWERS.format(folder=folder))
     recipe = folder / "recipe.toml"
     jobs = [

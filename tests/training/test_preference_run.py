@@ -85,7 +85,7 @@ MPO = (
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("preferences")
     train(read_recipe(write_run(folder), ("run.steps=2",)))
-    write_questions(folder, "questions.jsonl", (0, 1))
+    write_questions(folder, "questions.jsonl", (0, 1), rejected=True)
     write_smollm(folder / "smollm.gguf")
     (folder / "preferences.toml").write_text(RECIPE.format(folder=folder), encoding="utf-8")
     return folder

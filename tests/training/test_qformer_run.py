@@ -282,7 +282,7 @@ def test_measures_of_other_models_are_refused(trained, folder):
     matcher = Matcher(load_matcher(trained.folder).bundle)
     probe = seesay.ZeroShot(path=str(folder / "squares.jsonl"), format="table")
     with pytest.raises(
-        ConfigError, match=r"cannot be measured with Matcher; .* retrieval for a Q-"
+        ConfigError, match=r"cannot be measured with Matcher; .* retrieval or composition for a Q-"
     ):
         seesay.evaluate(matcher, [probe])
     again = Retrieval(path=str(folder / "squares.jsonl"), format="table", rerank=3)

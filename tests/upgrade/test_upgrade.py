@@ -277,5 +277,5 @@ def test_texts_keep_their_vectors_until_a_text_embedder_is_chosen(place, model, 
         report = collection.switch_text_model(texts)
         assert (report.embedded, report.complete) == (known, True)
         assert collection.text_model.name == texts.name
-        assert {one.model for one in collection.search("a dog").explain.lanes} >= {texts.name}
+        assert {one.model for one in collection.search("a dog").explain.retrievers} >= {texts.name}
         assert not [f for f in collection.verify(deep=True) if "vector" in f.kind]

@@ -77,7 +77,7 @@ def read_colqwen2(
     rules: Rules = {
         **with_prefix(vlm.rules, "", "vlm."),
         **both(projection, "out"),
-        f"{prefix_of(names, _HEAD)}{_HEAD}": None,
+        f"{prefix_of(names, _HEAD, '')}{_HEAD}": None,
     }
     decoder = replace(vlm.model.decoder, tied=True)
     config = LateInteractionConfig(vlm=replace(vlm.model, decoder=decoder), embed_dim=dim)

@@ -67,6 +67,8 @@ _READERS = {
 }
 """The value of "model_type" in config.json -> the function of this package that knows the names of
 its tensors, for models that `load_bundle` does not read."""
+_IN_MEMORY = ("model.language_model.layers.", "model.visual.blocks.")
+"""Beginnings of names in transformers' models, once they are loaded."""
 
 
 def own_rules(*, bare: bool) -> Rules:
@@ -79,7 +81,7 @@ def own_rules(*, bare: bool) -> Rules:
     return llama if bare else with_prefix(llama, "", "decoder.")
 
 
-def rules_of(folder: Path, names: Collection[str] = ("model.language_model.",)) -> Rules:
+def rules_of(folder: Path, names: Collection[str] = _IN_MEMORY) -> Rules:
     """Returns the names of the layers of a published model in `folder`, as transformers has them in
     memory, or as in `names`. A model of our own, or of another family, has its own names."""
     if not (folder / "config.json").is_file() or (folder / "seesay.json").is_file():

@@ -96,8 +96,8 @@ def read_qwen_vl(c: Settings, names: Collection[str]) -> ModelBlueprint[PackedVl
     variant = VARIANTS[name]
     text = c.section("text_config") if c.get("text_config") else c
     # Qwen3-VL keeps its parts under "model", as transformers 5 does in memory.
-    body = prefix_of(names, ".embed_tokens.weight")
-    visual = prefix_of(names, ".patch_embed.proj.weight")
+    body = prefix_of(names, ".layers.", "model")
+    visual = prefix_of(names, ".blocks.", "visual")
     decoder = read_decoder(text, names, variant.text, body, "lm_head")
     read, tower_rules = TOWERS[name]
     tower = read(c.section("vision_config"))

@@ -137,10 +137,10 @@ def _prefixed(rule: Rule, prefix: str) -> Rule:
             return replace(rule, name=prefix + name)
 
 
-def prefix_of(names: Iterable[str], ending: str) -> str:
-    """Returns what stands before this name in a file: "", "bert.", "model." and the like."""
-    found = (name for name in names if name.endswith(ending))
-    return next(found, ending).removesuffix(ending)
+def prefix_of(names: Iterable[str], part: str, default: str) -> str:
+    """Returns what stands before this part of a name in a file: "", "bert.", "model" and the like;
+    the default where no name has it, as in adapters."""
+    return next((name.partition(part)[0] for name in names if part in name), default)
 
 
 def rename(published: Mapping[str, Tensor], rules: Rules) -> tuple[Tensors, dict[str, list[str]]]:

@@ -64,7 +64,7 @@ def read(folder: Path, config: dict[str, Any], names: Collection[str]) -> Bluepr
     published = {**TEXT_DEFAULTS, "pad_token_id": 1 if first else 0, **config}
     with every_setting(published, "config.json", {**HUGGING_FACE, **BERT_KNOWN}) as settings:
         text = bert_text(settings, first)
-    prefix = prefix_of(names, "embeddings.word_embeddings.weight")
+    prefix = prefix_of(names, "embeddings.word_embeddings.weight", "")
     return _blueprint(folder, replace(text, pool=pool), bert_text_rules(prefix), text.pad_id)
 
 
@@ -84,7 +84,7 @@ def bert_text_rules(prefix: str) -> Rules:
 def _decoder(folder: Path, config: dict[str, Any], names: Collection[str]) -> Blueprint:
     with every_setting(config, "config.json", KNOWN) as settings:
         decoder = read_decoder(settings, names, body="x")
-    prefix = prefix_of(names, "embed_tokens.weight")
+    prefix = prefix_of(names, "embed_tokens.weight", "")
     rules: Rules = {
         f"{prefix}{name.removeprefix('x.')}" if name.startswith("x.") else name: (
             f"text.decoder.{rule}" if isinstance(rule, str) else rule

@@ -129,9 +129,7 @@ class Layout:
 
 
 LAYOUTS: Mapping[Target, Layout] = {
-    "seesay": Layout(
-        row=_seesay, by_datasets=False, apart=False, lost=("system", "rejected", "turns")
-    ),
+    "seesay": Layout(row=_seesay, by_datasets=False, apart=False, lost=("system", "turns")),
     "llava": Layout(
         row=_llava, ending="json", by_datasets=False, apart=False, lost=("system", "rejected")
     ),

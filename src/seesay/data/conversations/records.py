@@ -20,7 +20,7 @@ class AskingStyle:
 
     together: bool = False
     """Whether all questions about a picture are turns of one conversation, as in LLaVA's data; else
-    each is a conversation of its own."""
+    each is a conversation of its own, as one with a rejected answer always is."""
     requests: Mapping[Language, Sequence[str]] = field(default_factory=dict)
     """By language, what a user may say to get a caption. None: captions are not used."""
     after_picture: str = ""
@@ -39,12 +39,19 @@ def conversations_of(
         pairs += (Question(requests[n % len(requests)], text) for n, text in enumerate(captions))
     if not pairs:
         return
-    for group in [pairs] if style.together else [[pair] for pair in pairs]:
+    shared = [pair for pair in pairs if style.together and not pair.rejected]
+    alone = [pair for pair in pairs if pair not in shared]
+    for group in filter(None, [shared, *([pair] for pair in alone)]):
         turns: list[Turn] = []
         for pair in group:
             turns += (Turn("user", pair.question), Turn("assistant", pair.answer))
         turns[0] = Turn("user", f"{IMAGE}{style.after_picture}{turns[0].text}")
-        yield Conversation(key=record.key, turns=tuple(turns), images=(record.image,))
+        yield Conversation(
+            key=record.key,
+            turns=tuple(turns),
+            images=(record.image,),
+            rejected=group[-1].rejected or None,
+        )
 
 
 def questions_of(conversation: Conversation) -> list[dict[str, str]]:
@@ -72,7 +79,10 @@ def questions_of(conversation: Conversation) -> list[dict[str, str]]:
             )
         )
     pairs = zip(texts[::2], texts[1::2], strict=True)
-    return [{"question": question, "answer": answer} for question, answer in pairs]
+    rows = [{"question": question, "answer": answer} for question, answer in pairs]
+    if conversation.rejected is not None:
+        rows[-1]["rejected"] = conversation.rejected
+    return rows
 
 
 def requests_of(texts: Sequence[str]) -> dict[Language, tuple[str, ...]]:

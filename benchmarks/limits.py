@@ -25,9 +25,9 @@ import numpy as np
 
 from seesay.data.formats.records import LANGUAGES
 from seesay.data.questions.contrasts import CATEGORIES, Contrast
+from seesay.evaluation.bootstrap import interval
 from seesay.evaluation.composition import (
     Composition,
-    interval,
     right_texts,
     scores_by_windows,
     scores_of,

@@ -11,9 +11,9 @@ from PIL import Image
 import seesay
 from seesay.data.questions.contrasts import Contrast
 from seesay.errors import ConfigError, DataError
+from seesay.evaluation.bootstrap import interval
 from seesay.evaluation.composition import (
     Composition,
-    interval,
     right_texts,
     scores_by_windows,
     scores_of,

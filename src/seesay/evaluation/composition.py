@@ -30,6 +30,7 @@ from seesay.data.sources import RecordsConfig, check_templates, format_of, requi
 from seesay.data.spelling import as_on_disk, visible
 from seesay.data.tables import JSON_LINES
 from seesay.errors import DataError
+from seesay.evaluation.bootstrap import interval
 from seesay.inference.embedder import Embedder, Failure
 from seesay.inference.matcher import Matcher
 from seesay.models.layers import require_range
@@ -47,7 +48,6 @@ PAIRED = ("attribute", "negation", "small", "sibling", "winoground")
 """Categories whose contrasts have two pictures, each with a caption that is false of the other."""
 VALUES = ("accuracy", "low", "high", "chance", "blind", "longer")
 WINOGROUND = ("text", "image", "group")
-RESAMPLES, SHARE, SEED = 2000, 0.95, 0
 QUESTIONS: Mapping[Language, str] = {"en": "Is there {} in the picture?", "zh": "图里有{}吗？"}
 LONGEST = 4  # tokens of "yes"
 YES, NO = ("yes", "是", "有"), ("no", "不", "否", "没")
@@ -223,17 +223,6 @@ def _blind(contrasts: Sequence[Contrast], value: Callable[[str], float]) -> floa
         best = [at for at, found in enumerate(values) if found == max(values)]
         points += [(at in best) / len(best) for at in range(len(one.images))]
     return float(np.mean(points))
-
-
-def interval(hits: Bool[np.ndarray, " answers"], keys: Sequence[str]) -> tuple[float, float]:
-    """The middle 95 % of the shares in resamples of the pictures, each drawn with all its answers
-    (bootstrap of clusters)."""
-    _, groups = np.unique(keys, return_inverse=True)
-    sums, counts = np.bincount(groups, hits), np.bincount(groups)
-    drawn = np.random.default_rng(SEED).integers(len(sums), size=(RESAMPLES, len(sums)))
-    shares = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(shares, [(1 - SHARE) / 2, (1 + SHARE) / 2])
-    return float(low), float(high)
 
 
 # Scores

@@ -10,16 +10,12 @@ import numpy as np
 
 from seesay.errors import DataError
 from seesay.evaluation.answer_store import AnswerStore
+from seesay.evaluation.bootstrap import RESAMPLES, interval
 from seesay.evaluation.report import Table, format_value, html_page, html_table, markdown_table
 from seesay.evaluation.scorers import SCORERS
 from seesay.evaluation.suites import Cost, Prices, Scores, SuiteReport
 from seesay.evaluation.worst_answers import WorstAnswers, worst_html
 from seesay.text import Text
-
-RESAMPLES = 2000
-SHARE = 0.95
-"""Of the resampled differences that lie in the interval."""
-SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +43,10 @@ class Comparison:
 
 
 def compare_runs(
-    store: AnswerStore, other: AnswerStore, report: SuiteReport, *, seed: int = SEED
+    store: AnswerStore, other: AnswerStore, report: SuiteReport, *, seed: int = 0
 ) -> list[Comparison]:
-    """Compares the mean scores by a paired bootstrap (Efron & Tibshirani 1993): pictures are drawn
-    with replacement, each with all its answers in both runs, since answers about one picture are
-    not independent. Scores of a whole set, such as BLEU, and measures are left out.
+    """Compares the mean scores by a bootstrap of the paired differences, over pictures. Scores of a
+    whole set, such as BLEU, and measures are left out.
 
     Raises DataError if the runs share no answer.
     """
@@ -66,7 +61,7 @@ def compare_runs(
         pictures = [mine[sample][0] for sample in common]
         pairs = np.array([(mine[sample][1], theirs[sample][1]) for sample in common])
         differences = pairs[:, 0] - pairs[:, 1]
-        low, high = _interval(differences, pictures, seed)
+        low, high = interval(differences, pictures, seed=seed)
         found.append(
             Comparison(
                 task=one.task,
@@ -90,19 +85,6 @@ def compare_runs(
             )
         )
     return found
-
-
-def _interval(differences: Any, pictures: Sequence[str], seed: int) -> tuple[float, float]:
-    """The middle of the resampled mean differences."""
-    _, groups = np.unique(pictures, return_inverse=True)
-    sums, counts = np.bincount(groups, differences), np.bincount(groups)
-    random = np.random.default_rng(seed)
-    means = []
-    for _ in range(RESAMPLES):
-        drawn = random.integers(len(sums), size=len(sums))
-        means.append(sums[drawn].sum() / counts[drawn].sum())
-    low, high = np.quantile(means, [(1 - SHARE) / 2, (1 + SHARE) / 2])
-    return float(low), float(high)
 
 
 # Tables

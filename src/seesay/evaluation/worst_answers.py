@@ -124,7 +124,7 @@ def worst_html(sheets: Sequence[WorstAnswers], language: str = "en") -> str:
 
 
 def _figure(sheet: WorstAnswers, answer: StoredAnswer, score: float, language: str) -> str:
-    none = Text("(picture not at hand)", "（图片不在手边）").in_language(language)
+    none = Text("(picture not available)", "（图片已不可用）").in_language(language)
     pictures = "".join(
         f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(one).decode()}">'
         for one in sheet.thumbnails.get(answer.sample, ())

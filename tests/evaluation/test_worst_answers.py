@@ -42,7 +42,7 @@ def test_without_the_data_the_answers_remain(tmp_path):
         (place / "POPE.tsv").unlink()
         [sheet] = worst_answers(suite, store, rescore(suite, store), 2)
     assert sheet.thumbnails == {} and "Is there thing 2?" in worst_html([sheet])
-    assert "picture not at hand" in worst_html([sheet]) and worst_html([]) == ""
+    assert "picture not available" in worst_html([sheet]) and worst_html([]) == ""
 
 
 def test_nothing_is_shown_of_what_is_all_right_or_has_no_score_of_its_own(tmp_path):

@@ -8,10 +8,11 @@ import pytest
 
 from seesay.cli import sweep as command
 from seesay.errors import ConfigError, DataError
-from seesay.training.comparison import COMPARED, ComparisonConfig, summaries, write_comparison
+from seesay.training.comparison import COMPARED, ComparisonConfig, summarise, write_comparison
 from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.sweep import cells_of, read_sweep
+from seesay.training.sweep_report import Summary
 
 DATA = {"path": "questions.jsonl", "tower": "tower"}
 
@@ -51,9 +52,9 @@ def test_each_connector_gets_a_row_over_its_seeds(folder, monkeypatch, capsys):
     file = write_comparison(config(folder, "runs", seeds=2, choices=some))
     cells = cells_of(read_sweep(file), file)
     assert [cell.name for cell in cells][:2] == ["pixel-shuffle-0", "pixel-shuffle-1"]
-    assert summaries(cells) == []
-    command.run_and_print(file, train=True, as_json=False, summarise=summaries)
-    rows = {row["connector"]: row for row in summaries(cells)}
+    assert summarise(cells) == Summary([])
+    command.run_and_print(file, train=True, as_json=False, summarise=summarise)
+    rows = {row["connector"]: row for row in summarise(cells).rows}
     assert tuple(rows) == some
     tokens = {name: row["picture_tokens"] for name, row in rows.items()}
     assert tokens == {"pixel-shuffle": 4, "gated-cross-attention": 1}
@@ -64,6 +65,9 @@ def test_each_connector_gets_a_row_over_its_seeds(folder, monkeypatch, capsys):
     report = (folder / "runs" / "report.md").read_text(encoding="utf-8")
     assert report.startswith("| connector | parameters | picture_tokens | step_s | memory_mib |")
     page = (folder / "runs" / "report.html").read_text(encoding="utf-8")
+    chart = (folder / "runs" / "accuracy.svg").read_text(encoding="utf-8")
+    assert chart.count("<circle") == 4 and "gated-cross-attention</text>" in chart
+    assert not (folder / "runs" / "cider.svg").exists() and chart in page
     assert "Comparison 对比" in page and "Last measurement of each run" in page
     logged = csv.DictReader(io.StringIO((folder / "runs" / "report.csv").read_text("utf-8-sig")))
     assert {(row["connector"], row["seed"]) for row in logged} >= {(some[0], "0"), (some[1], "1")}
@@ -73,9 +77,9 @@ def test_each_connector_gets_a_row_over_its_seeds(folder, monkeypatch, capsys):
 def test_each_way_of_fusion_gets_a_row(folder, monkeypatch):
     monkeypatch.setattr(command, "_train_apart", train_here)
     file = write_comparison(config(folder, "fusions", of="fusion", seeds=1))
-    command.run_and_print(file, train=True, as_json=True, summarise=summaries)
+    command.run_and_print(file, train=True, as_json=True, summarise=summarise)
     cells = cells_of(read_sweep(file), file)
-    rows = {row["strategy"]: row for row in summaries(cells)}
+    rows = {row["strategy"]: row for row in summarise(cells).rows}
     assert tuple(rows) == ("early", "late", "cross-attention")
     counts = {name: row["parameters"] for name, row in rows.items()}
     assert counts["early"] < counts["cross-attention"] < counts["late"]
@@ -102,14 +106,15 @@ def test_captions_are_learnt_and_measured_too(folder, monkeypatch):
     file = write_comparison(
         config(folder, "captions", seeds=1, choices=("mlp",), captions=captions)
     )
-    command.run_and_print(file, train=True, as_json=True, summarise=summaries)
+    command.run_and_print(file, train=True, as_json=True, summarise=summarise)
     cells = cells_of(read_sweep(file), file)
-    (row,) = summaries(cells)
+    (row,) = summarise(cells).rows
+    assert (folder / "captions" / "cider.svg").is_file()
     assert row["CIDEr"] >= 0 and row["CIDEr_spread"] is None and row["accuracy"] >= 0
     recipe = cells[0].recipe
     with (Path(recipe.run.folder) / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write('{"step": 2, "en_answers": 0.5, "en_rouge_l": 0.1, "en_cider": 0.7}\n')
-    (row,) = summaries(cells)
+    (row,) = summarise(cells).rows
     assert (row["accuracy"], row["CIDEr"]) == (0.5, 0.7)
     assert (recipe.data["captions"].stop, recipe.evaluation.measures["captions"].start) == (44, 44)
     with pytest.raises(ConfigError, match="whose models write no text"):

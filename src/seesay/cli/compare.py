@@ -109,7 +109,7 @@ def compare(
     json: Json = False,
 ) -> None:
     from seesay.cli.sweep import run_and_print
-    from seesay.training.comparison import ComparisonConfig, summaries, write_comparison
+    from seesay.training.comparison import ComparisonConfig, summarise, write_comparison
 
     config = ComparisonConfig(
         of=part,
@@ -123,4 +123,4 @@ def compare(
         held_out=held_out,
         language=language,
     )
-    run_and_print(write_comparison(config), train=True, as_json=json, summarise=summaries)
+    run_and_print(write_comparison(config), train=True, as_json=json, summarise=summarise)

@@ -50,10 +50,10 @@ def run_and_print(
 
     report = run_and_report(file, _train_apart if train else None, on_cell, summarise)
     page = report.folder / "report.html"
-    shown = report.summaries or report.rows
+    shown = report.summary.rows or report.rows
     if as_json:
         told = {"report": str(page), "runs": report.rows}
-        print_json(told if summarise is None else {**told, "comparison": report.summaries})
+        print_json(told if summarise is None else {**told, "comparison": report.summary.rows})
     elif shown:
         print_table(list(shown[0]), [[*map(format_value, row.values())] for row in shown])
         print(say(f"report: {page}", f"报告：{page}"))

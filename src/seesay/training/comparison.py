@@ -3,7 +3,7 @@
     config = ComparisonConfig(of="connectors", path="easy-vqa/*.tar", folder="runs/connectors")
     sweep = write_comparison(config)
     cells = cells_of(read_sweep(sweep), sweep)      # as any sweep's; run_sweep trains them
-    summaries(cells)                                # a row for each connector
+    summarise(cells).rows                           # one for each connector
 
 The comparison is a sweep over choices and seeds. Its recipe and its sweep are written into its
 folder, to be read, changed and run again.
@@ -27,10 +27,13 @@ from seesay.training.assistant import AssistantConfig
 from seesay.training.fusion import NewFusionConfig
 from seesay.training.recipe import model_folder
 from seesay.training.sweep import Cell
+from seesay.training.sweep_report import Summary, dot_chart
 from seesay.weights.bundle import load_bundle
 from seesay.weights.vlm_step import rows_per_picture
 
 RECIPE, SWEEP, FEATURES = "recipe.toml", "sweep.toml", "features"
+CHARTS = {"accuracy": "Accuracy 准确率", "cider": "CIDEr"}
+"""Names and titles."""
 TOWERS = ("tower", "image", "text")
 """The parts of models that are frozen, and not counted."""
 
@@ -298,24 +301,40 @@ def _write_once(file: Path, text: str) -> None:
         )
 
 
-def summaries(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+def summarise(cells: Sequence[Cell]) -> Summary:
     """Returns a row for each choice with a finished run: how many parameters it has besides the
     towers, the tokens that a picture takes in the prompt of a vision-language model, seconds of a
     step, peak memory, and the accuracy on held-out questions, and CIDEr where captions are learnt
-    too, as mean and standard deviation over the seeds."""
+    too, as mean and standard deviation over the seeds. Charts show accuracy and CIDEr of each
+    seed."""
     finished: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         if cell.finished:
             choice = next((axis, name) for axis, name in cell.choices.items() if axis != "seed")
             finished.setdefault(choice, []).append(cell)
-    return [_summary(*choice, runs) for choice, runs in finished.items()]
+    measures = _measures(cells[0])
+    charts = {
+        name: dot_chart(
+            title, {choice: _last(measure, runs) for (_, choice), runs in finished.items()}
+        )
+        for (name, title), measure in zip(
+            CHARTS.items(), measures, strict=False
+        )  # perhaps no CIDEr
+        if finished
+    }
+    return Summary([_row(*choice, runs, measures) for choice, runs in finished.items()], charts)
 
 
-def _summary(axis: str, name: str, runs: Sequence[Cell]) -> dict[str, Any]:
+def _measures(cell: Cell) -> list[str]:
+    """The names of the accuracy and, where captions are learnt, of CIDEr."""
+    names = cell.recipe.evaluation.names
+    accuracy = [name for name in names if name.endswith("_answers")]
+    return accuracy + [name for name in names if name in map(_cider, ("en", "zh"))]
+
+
+def _row(axis: str, name: str, runs: Sequence[Cell], measures: Sequence[str]) -> dict[str, Any]:
     bundle = load_bundle(model_folder(runs[0].recipe))
-    names = runs[0].recipe.evaluation.names
-    accuracy = next(name for name in names if name.endswith("_answers"))
-    cider = next((name for name in names if name in map(_cider, ("en", "zh"))), None)
+    accuracy, *cider = measures
     steps = [[line for line in run.log if "loss" in line] for run in runs]
     parameters = bundle.model.named_parameters()
     prompts = isinstance(bundle.model, Vlm)
@@ -327,7 +346,7 @@ def _summary(axis: str, name: str, runs: Sequence[Cell]) -> dict[str, Any]:
         "memory_mib": max(lines[-1]["memory_mib"] for lines in steps),
         "seeds": len(runs),
         **_over_seeds(runs, accuracy, "accuracy", "spread"),
-        **(_over_seeds(runs, cider, "CIDEr", "CIDEr_spread") if cider else {}),
+        **(_over_seeds(runs, cider[0], "CIDEr", "CIDEr_spread") if cider else {}),
     }
 
 
@@ -335,9 +354,13 @@ def _cider(language: str) -> str:
     return "en_cider" if language == "en" else "zh_cider_chars"
 
 
+def _last(name: str, runs: Sequence[Cell]) -> list[float]:
+    return [[line[name] for line in run.log if name in line][-1] for run in runs]
+
+
 def _over_seeds(runs: Sequence[Cell], name: str, mean: str, spread: str) -> dict[str, Any]:
     """Returns the mean and standard deviation, over the seeds, of a measure's final values."""
-    found = [[line[name] for line in run.log if name in line][-1] for run in runs]
+    found = _last(name, runs)
     return {mean: fmean(found), spread: stdev(found) if len(found) > 1 else None}
 
 

@@ -3,7 +3,7 @@ table for the documentation, so that nobody copies figures by hand."""
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from math import floor, isfinite, log10
 from pathlib import Path
@@ -30,14 +30,25 @@ Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 520, 300
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 40
+NAMES, ROW = 160, 26
+"""Of a dot chart: the width of the names, and the height of a row."""
 # Colour-blind safe (Okabe and Ito, 2008).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 DASHES = ("", "6 3", "2 3")
 OF_STEPS = {*KNOWN, "gradient_norm", "lr", "damaged", "samples_per_s"}
 
 
-Summarise = Callable[[Sequence[Cell]], Sequence[Mapping[str, Any]]]
-"""Returns the rows of a table about several runs each; none while there is nothing to compare."""
+@dataclass(frozen=True)
+class Summary:
+    """What a report says of several runs each."""
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    """Of a table; none while there is nothing to compare."""
+    charts: Mapping[str, str] = field(default_factory=dict)
+    """SVG images by name."""
+
+
+Summarise = Callable[[Sequence[Cell]], Summary]
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ class SweepReport:
     """Holds report.html, report.csv and report.md."""
     rows: Sequence[Mapping[str, Any]]
     """The last measurement of each run."""
-    summaries: Sequence[Mapping[str, Any]]
+    summary: Summary
 
 
 def run_and_report(
@@ -58,8 +69,9 @@ def run_and_report(
     summarise: Summarise | None = None,
 ) -> SweepReport:
     """Runs what is unfinished of a sweep with `train`, or nothing with None, and writes its
-    reports, in which the rows of `summarise` stand first. Calls `on_cell` before each run, with
-    its number from 1 and the number of runs. Raises as `read_sweep` and `run_sweep` do."""
+    reports, in which what `summarise` finds stands first; its charts are also files. Calls
+    `on_cell` before each run, with its number from 1 and the number of runs. Raises as `read_sweep`
+    and `run_sweep` do."""
     config = read_sweep(file)
     cells = cells_of(config, file)
     folder = claim_sweep_folder(config, cells)
@@ -70,16 +82,19 @@ def run_and_report(
 
     if train is not None:
         run_sweep(cells, file.parent / config.recipe, train, begin)
-    summaries = [] if summarise is None else summarise(cells)
-    table = None
-    if summaries:
-        values = [[format_value(value) for value in row.values()] for row in summaries]
-        table = Table("Comparison 对比", list(summaries[0]), values)
-    write_text(folder / "report.html", sweep_page(config, cells, table))
+    summary = Summary() if summarise is None else summarise(cells)
+    write_text(folder / "report.html", sweep_page(config, cells, summary))
     write_text(folder / "report.csv", sweep_csv(cells))
-    first = "" if table is None else f"{markdown_table(table)}\n"
+    first = f"{markdown_table(_comparison(summary))}\n" if summary.rows else ""
     write_text(folder / "report.md", first + sweep_markdown(config, cells))
-    return SweepReport(folder, last_rows(config, cells), summaries)
+    for name, chart in summary.charts.items():
+        write_text(folder / f"{name}.svg", chart)
+    return SweepReport(folder, last_rows(config, cells), summary)
+
+
+def _comparison(summary: Summary) -> Table:
+    values = [[format_value(value) for value in row.values()] for row in summary.rows]
+    return Table("Comparison 对比", list(summary.rows[0]), values)
 
 
 def measurements(cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -156,7 +171,12 @@ def sweep_markdown(config: SweepConfig, cells: Sequence[Cell]) -> str:
     return markdown_table(Table("", head, rows))
 
 
-def sweep_page(config: SweepConfig, cells: Sequence[Cell], summary: Table | None = None) -> str:
+_NOTHING_COMPARED = Summary()
+
+
+def sweep_page(
+    config: SweepConfig, cells: Sequence[Cell], summary: Summary = _NOTHING_COMPARED
+) -> str:
     """The report as one HTML file, with a summary of several runs in front, if there is one."""
     rows = measurements(cells)
     charts = [
@@ -169,17 +189,22 @@ def sweep_page(config: SweepConfig, cells: Sequence[Cell], summary: Table | None
     ]
     if any("bias" in line for cell in cells for line in cell.log):
         charts.append(line_chart("bias 偏置", "epoch 轮次", _of_steps(cells, "bias")))
-    parts = [] if summary is None else [html_table(summary)]
+    parts = [html_table(_comparison(summary))] if summary.rows else []
+    parts.append(_side_by_side(summary.charts.values()))
     parts.append(
         _table(last_rows(config, cells), "Last measurement of each run 每次训练的最终结果")
     )
     if begun := first_rows(config, cells):
         parts.append(_table(begun, "Before the first step 训练开始之前"))
     parts.append(legend([cell.name for cell in cells]))
-    parts.append(f'<div class="charts">{"".join(f"<div>{c}</div>" for c in charts)}</div>')
+    parts.append(_side_by_side(charts))
     running = ", ".join(cell.name for cell in cells if not cell.finished)
     note = f"Not finished 未完成: {running}" if running else ""
     return html_page(config.title, "\n".join(parts), note=note)
+
+
+def _side_by_side(charts: Iterable[str]) -> str:
+    return f'<div class="charts">{"".join(f"<div>{chart}</div>" for chart in charts)}</div>'
 
 
 def _by_run(
@@ -216,7 +241,7 @@ def _table(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     return html_table(Table(title, list(rows[0]), cells))
 
 
-# Line charts, without any script or library
+# Charts, without any script or library
 
 
 @dataclass(frozen=True)
@@ -249,6 +274,39 @@ def line_chart(title: str, x_label: str, lines: Mapping[str, Points]) -> str:
     ]
     for number, line in enumerate(lines.values()):
         parts.append(_line(frame, line, *style(number)))
+    return "\n".join([*parts, "</svg>"])
+
+
+def dot_chart(title: str, rows: Mapping[str, Sequence[float]]) -> str:
+    """An SVG image that needs no page around it, with a row for each name: a dot for each value, a
+    stroke for their mean."""
+    low, high = _range([value for values in rows.values() for value in values])
+    height = TOP + ROW * len(rows) + BOTTOM
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+        'font-family="sans-serif" font-size="12" fill="#333">',
+        f'<title>{escape(title)}</title><rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+        f'<text x="{NAMES}" y="18" font-weight="bold">{escape(title)}</text>',
+    ]
+
+    def across(value: float) -> str:
+        return f"{NAMES + (value - low) / (high - low) * (WIDTH - NAMES - RIGHT):.1f}"
+
+    end = height - BOTTOM
+    for value in ticks(low, high):
+        x = across(value)
+        parts.append(f'<path d="M{x} {TOP}V{end}" stroke="#ddd"/>')
+        parts.append(f'<text x="{x}" y="{end + 16}" text-anchor="middle">{value:g}</text>')
+    for number, (name, values) in enumerate(rows.items()):
+        y = TOP + ROW * (number + 0.5)
+        colour, _ = style(number)
+        parts.append(f'<text x="{NAMES - 8}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')
+        mean = across(sum(values) / len(values))
+        parts.append(f'<path d="M{mean} {y - 9}v18" stroke="{colour}" stroke-width="2.5"/>')
+        parts += [
+            f'<circle cx="{across(value)}" cy="{y}" r="4" fill="{colour}" fill-opacity="0.6"/>'
+            for value in values
+        ]
     return "\n".join([*parts, "</svg>"])
 
 

@@ -1,5 +1,5 @@
-"""A collection of every kind of passage, with vectors of pictures, of a text embedder, and of pages;
-and what people see of it. Made without torch."""
+"""A collection of every kind of passage, with vectors of pictures, of texts and of pages, and what
+people see of it. Made without torch."""
 
 from collections.abc import Sequence
 from hashlib import sha256

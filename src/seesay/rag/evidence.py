@@ -24,6 +24,8 @@ Rerank = Callable[[str, Sequence[int]], Sequence[int]]
 K = 10
 """Of reciprocal-rank fusion: lower than in a search, since only a few passages are used."""
 _DEPTH = 40  # hits of each retriever
+_COUNTED = 1000  # passages with a word, at least
+_COMMON = 20  # a word in this fraction of all passages is as common as any
 _SAME = 40  # characters by which neighbouring passages may overlap
 
 
@@ -122,11 +124,9 @@ def rarity(collection: Collection, questions: Iterable[Question]) -> Rarity:
     """Returns the rarity of the words of some questions in this collection."""
     index, total = collection.store.keywords, max(collection.store.passages.newest, 1)
     words = {word for one in questions for word in one.words}
-    most = 1000
+    most = max(_COUNTED, total // _COMMON)
     weights = {
-        stem(word): log(
-            1 + total / (0.5 + len(index.search(" ".join(spellings_of(word)), most)[0]))
-        )
+        stem(word): log(1 + total / (0.5 + index.count(" ".join(spellings_of(word)), most)))
         for word in words
     }
     return Rarity(weights)

@@ -12,6 +12,7 @@ from seesay.cli.index import summary
 from seesay.cli.results import size
 from seesay.errors import CollectionDamagedError, WeightsError
 from seesay.models.late_interaction import max_sim
+from seesay.rag.answer import ask
 from seesay.search.asking import second_stage
 from seesay.search.catalog.store import FILE
 from seesay.search.checking.repair import mend
@@ -89,6 +90,37 @@ def test_pages_and_the_texts_on_them_come_in_the_order_of_their_scores(collectio
     confidences = [hit.confidence for hit in found.hits]
     assert confidences == sorted(confidences, reverse=True)
     assert found.explain.notes == before.explain.notes
+
+
+def test_with_another_engine_pages_are_scored_again_alike(collection, model):
+    pytest.importorskip("chromadb")
+    question = "What is the page about boats?"
+
+    def seen():
+        found, answer = (
+            collection.search(QUERY, rerank=model),
+            ask(question, collection, rerank=model),
+        )
+        return [hit.unit for hit in found.hits], answer.claims, answer.evidence
+
+    before = seen()
+    assert before[1] and all(
+        one.status.engine in ("chroma", None) for one in collection.rebuild("chroma")
+    )
+    assert seen() == before
+
+
+def test_the_pages_of_a_book_are_read_once_for_all_passages(collection, monkeypatch):
+    asked, rows = [], collection.store.database.rows
+    monkeypatch.setattr(
+        collection.store.database, "rows", lambda *one: asked.append(one) or rows(*one)
+    )
+    texts = [hit.unit for hit in collection.search(QUERY).hits if hit.locator.page]
+    asked.clear()
+    assert len(collection.store.page_vectors.of_passages(texts)) == 2 * len(WORDS)
+    ((sql, values),) = asked
+    plan = " ".join(row[3] for row in rows(f"EXPLAIN QUERY PLAN {sql}", values))
+    assert "AUTOMATIC COVERING INDEX (item=? AND page=?)" in plan
 
 
 def test_pages_without_vectors_keep_their_places_and_are_counted(collection, model):

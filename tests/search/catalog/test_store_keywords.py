@@ -56,6 +56,22 @@ def found(store, query, **more):
     return [int(unit) - 1 for unit in store.keywords.search(query, 9, **more)[0]]
 
 
+def test_passages_with_a_word_are_counted_up_to_a_limit(store):
+    counts = [store.keywords.count(words, 9) for words in ("北京", "狗 bridge", "鹦鹉学舌机", "?")]
+    assert counts == [1, 2, 1, 0]
+    assert store.keywords.count("的", 9) > store.keywords.count("的", 2) == 2
+
+
+def test_a_filter_does_not_make_sqlite_match_each_passage_on_its_own(store, monkeypatch):
+    asked, rows = [], store.database.rows
+    monkeypatch.setattr(store.database, "rows", lambda *one: asked.append(one) or rows(*one))
+    few = Compare("number", "<", 4)
+    assert found(store, "桥", filter=few) == [0]
+    ((sql, values),) = (one for one in asked if "MATCH" in one[0])
+    plan = " ".join(row[3] for row in rows(f"EXPLAIN QUERY PLAN {sql}", values))
+    assert "VIRTUAL TABLE INDEX 0:M" in plan  # "0:=M" looks up single passages
+
+
 @pytest.mark.parametrize(("query", "row"), PROBES, ids=[query for query, _ in PROBES])
 def test_chinese_words_of_one_two_and_more_characters_find_their_row_first(store, query, row):
     assert found(store, query)[:1] == [row]

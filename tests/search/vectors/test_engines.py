@@ -74,13 +74,17 @@ def test_without_an_index_questions_are_answered(without_an_index):
         part, path = expected
         assert part in claims[0].text
         assert [evidence[number - 1].path for number in claims[0].evidence] == [path]
-    changed = {one for one in every_kind.QUESTIONS if before["answers"][one] != after["answers"][one]}
+    changed = {
+        one for one in every_kind.QUESTIONS if before["answers"][one] != after["answers"][one]
+    }
     opened, income = "When did the library open?", "How much did the income of Acme grow?"
     assert {opened, income} <= changed
     assert "1954" in after["answers"][opened][0][0].text and after["answers"][income][0] == ()
 
 
-@pytest.mark.parametrize("engine", ["faiss", "chroma", "chroma server", "milvus"], indirect=True, scope="module")
+@pytest.mark.parametrize(
+    "engine", ["faiss", "chroma", "chroma server", "milvus"], indirect=True, scope="module"
+)
 def test_questions_get_the_same_answers_and_citations(engine, without_an_index, tmp_path):
     place, before, after = without_an_index
     with Collection.open(shutil.copytree(place, tmp_path / "c")) as collection:

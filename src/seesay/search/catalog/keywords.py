@@ -86,8 +86,10 @@ class KeywordIndex:
             return np.empty(0, np.int64), np.empty(0)
         condition, values = "", tuple[object, ...]()
         if filter is not None:
+            # The plus keeps SQLite from looking up one passage after another, each with the whole
+            # expression: 30,000 passages took 8 s in place of 0.03 s.
             sql, values = compile_filter(filter, self._database)
-            condition = f" AND rowid IN ({sql})"
+            condition = f" AND +rowid IN ({sql})"
         rows = self._database.rows(
             f"SELECT rowid, -bm25(keywords, {_WEIGHTS}) AS score FROM keywords"
             f" WHERE keywords MATCH ?{condition} ORDER BY score DESC, rowid LIMIT ?",
@@ -95,6 +97,18 @@ class KeywordIndex:
         )
         passages, scores = zip(*rows, strict=True) if rows else ((), ())
         return np.array(passages, np.int64), np.array(scores, np.float64)
+
+    def count(self, text: str, most: int) -> int:
+        """Returns how many passages hold a word of `text`, counted up to `most`: far cheaper than
+        ranking them."""
+        expression = match_expression(text)
+        if expression is None:
+            return 0
+        ((count,),) = self._database.rows(
+            "SELECT count(*) FROM (SELECT 1 FROM keywords WHERE keywords MATCH ? LIMIT ?)",
+            (expression, most),
+        )
+        return int(count)
 
 
 class Segments(NamedTuple):

@@ -52,10 +52,13 @@ class PageVectors:
 
     def of_passages(self, passages: Sequence[int]) -> dict[int, int]:
         """Returns the page that each of these passages is or stands on, if it has one."""
-        page = "json_extract({}.locator, '$.page')".format
+        page = "json_extract(locator, '$.page') AS page"
+        # Read once for all: a book has thousands of pages, and as many passages may be asked for.
         rows = self._database.rows(
-            f"SELECT u.id, p.id FROM units u JOIN units p ON p.item = u.item AND p.kind = 'page'"
-            f" AND {page('p')} = {page('u')} WHERE u.id IN {ANY_OF}",
+            f"WITH found AS MATERIALIZED (SELECT id, item, {page} FROM units WHERE id IN {ANY_OF}),"
+            f" pages AS MATERIALIZED (SELECT id, item, {page} FROM units WHERE kind = 'page'"
+            " AND item IN (SELECT item FROM found)) SELECT found.id, pages.id FROM found"
+            " JOIN pages ON pages.item = found.item AND pages.page = found.page",
             (as_list(passages),),
         )
         return dict(rows)

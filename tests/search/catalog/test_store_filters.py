@@ -199,3 +199,10 @@ def test_a_narrow_filter_over_many_units_reads_the_index_alone(store):
     sql = "SELECT unit FROM metadata WHERE key = 1 AND value >= 5 AND value < 7"
     plan = " ".join(str(row) for row in store.database.rows(f"EXPLAIN QUERY PLAN {sql}"))
     assert "USING PRIMARY KEY (key=? AND value>? AND value<?)" in plan
+
+
+def test_the_first_filter_does_not_list_every_passage(store, monkeypatch):
+    asked, rows = [], store.database.rows
+    monkeypatch.setattr(store.database, "rows", lambda *one: asked.append(one[0]) or rows(*one))
+    FilterMasks(store.database).mask(Compare("file.size", "<", 0))
+    assert asked and not any("FROM units WHERE seq" in sql for sql in asked)

@@ -70,11 +70,12 @@ class FilterMasks:
         since = self.position.seq
         self._masks.clear()
         self._size = self._database.next_number("units")  # includes removed passages
-        rows = self._database.rows("SELECT id FROM units WHERE seq > ?", (since,))
-        changed = np.fromiter((passage for (passage,) in rows), np.int64, len(rows))
-        for source, column in self._loaded.items():
-            column.forget(changed, self._size)
-            self._read(source, column, since=since)
+        if self._loaded:  # else a million passages would be listed for nothing
+            rows = self._database.rows("SELECT id FROM units WHERE seq > ?", (since,))
+            changed = np.fromiter((passage for (passage,) in rows), np.int64, len(rows))
+            for source, column in self._loaded.items():
+                column.forget(changed, self._size)
+                self._read(source, column, since=since)
         self.position = position
 
     def _evaluate(self, filter: Filter) -> PassageMask:

@@ -127,11 +127,12 @@ def _send(
     engine, notes = to
     with store.database.snapshot():
         position = store.ledger.position()
-        rows = store.database.rows(
+        pages = store.database.pages(
             "SELECT unit FROM vectors WHERE space = ? AND modality = ? AND seq > 0 ORDER BY unit",
             (space.id, modality),
         )
-        units = np.fromiter((unit for (unit,) in rows), np.int64, len(rows))
+        some = [np.fromiter((unit for (unit,) in page), np.int64, len(page)) for page in pages]
+        units = np.concatenate([np.empty(0, np.int64), *some])
         changed = units if since == START else _changed_since(store, space, modality, since.seq)
         present, gone = np.intersect1d(changed, units), np.setdiff1d(changed, units)
         batches = (

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seesay.cli.options import (
+    Adapter,
     Collection,
     CollectionModel,
     Device,
@@ -148,6 +149,7 @@ def index(
     paths: Paths = None,
     collection: Collection = None,
     model: CollectionModel = None,
+    adapter: Adapter = None,
     text_model: TextModel = None,
     device: Device = None,
     recursive: Recursive = True,
@@ -168,7 +170,11 @@ def index(
     from seesay.cli.inputs import advise_model, started
     from seesay.cli.output import progress
     from seesay.search.indexing.options import IndexOptions
+    from seesay.weights.catalog import default_model
+    from seesay.weights.hub import adapted_name
 
+    if adapter is not None:
+        model = adapted_name(model or default_model(), adapter)
     limits = read_limits(max_pixels, max_file_size, seconds, max_pages)
     fills = paths or detect is not None or ocr or late is not None
     if (model is None) != (text_model is None) and not fills:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seesay.cli.classify import print_answers
-from seesay.cli.options import DEFAULT_MODEL, Device, Json
+from seesay.cli.options import DEFAULT_MODEL, Adapter, Device, Json
 from seesay.cli.output import say
 from seesay.text import Text
 
@@ -94,6 +94,7 @@ def probe(
     top: Top = 3,
     seed: Seed = 0,
     model: ModelOrNone = None,
+    adapter: Adapter = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -105,7 +106,7 @@ def probe(
     from seesay.inference.probe import check_replaceable
 
     if predict is not None:
-        _predict(predict, paths, top, model, device, as_json=json)
+        _predict(predict, paths, top, model, adapter, device, as_json=json)
         return
     if len(paths) != 1:
         raise ConfigError(
@@ -121,7 +122,7 @@ def probe(
     if out is not None:
         check_replaceable(out)
     names = read_labels(labels) if labels is not None else None
-    embedder = load_embedder(model or DEFAULT_MODEL, device)
+    embedder = load_embedder(model or DEFAULT_MODEL, device, adapter)
     with progress(say("pictures", "图片")) as report_progress:
         fitted, report = train_probe(
             embedder, paths[0], test=test, names=names, seed=seed, on_progress=report_progress
@@ -167,15 +168,18 @@ def _predict(
     paths: Sequence[Path],
     top: int,
     model: str | None,
+    adapter: Path | None,
     device: str | None,
     *,
     as_json: bool,
 ) -> None:
     from seesay.cli.inputs import load_embedder
     from seesay.inference.probe import LinearProbe
+    from seesay.weights.hub import split_adapter
 
     fitted = LinearProbe.load(folder)
-    embedder = load_embedder(model or fitted.model, device)
+    own = fitted.model if adapter is None else split_adapter(fitted.model)[0]
+    embedder = load_embedder(model or own, device, adapter)
     print_answers(
         partial(fitted.classify, embedder, top=top),
         paths,

@@ -167,14 +167,11 @@ def index(
     seconds: Seconds = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.inputs import advise_model, started
+    from seesay.cli.inputs import advise_model, embedder_name, started
     from seesay.cli.output import progress
     from seesay.search.indexing.options import IndexOptions
-    from seesay.weights.catalog import default_model
-    from seesay.weights.hub import adapted_name
 
-    if adapter is not None:
-        model = adapted_name(model or default_model(), adapter)
+    model = embedder_name(model, adapter)
     limits = read_limits(max_pixels, max_file_size, seconds, max_pages)
     fills = paths or detect is not None or ocr or late is not None
     if (model is None) != (text_model is None) and not fills:
@@ -196,9 +193,7 @@ def index(
     with started(collection, given, model=model, text_model=text_model, device=device) as here:
         with progress(say("files", "文件")) as tell:
             report = here.index(
-                paths or [],
-                options,
-                on_progress=lambda p: tell(p.done, p.total or 0, p.failed),
+                given, options, on_progress=lambda p: tell(p.done, p.total or 0, p.failed)
             )
         _show(here, report, as_json=json)
         something = report.added or report.updated or report.unchanged

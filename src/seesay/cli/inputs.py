@@ -61,6 +61,16 @@ def read_pictures(paths: Sequence[str]) -> list[str | bytes]:
     return [piped if path == STDIN else path for path in paths]
 
 
+def embedder_name(name: str | None, adapter: Path | None) -> str | None:
+    """The name of the model that makes vectors, with its adapter."""
+    if adapter is None:
+        return name
+    from seesay.weights.catalog import default_model
+    from seesay.weights.hub import adapted_name
+
+    return adapted_name(name or default_model(), adapter)
+
+
 def assistant_name(name: str | None, adapter: Path | None, endpoint: str | None) -> str | None:
     """The name of the model that answers, with its adapter. Raises ConfigError for an adapter at an
     endpoint."""

@@ -66,17 +66,11 @@ def load_assistant(
     if weights is not None:
         check_quantization(weights, chosen)
     _ = chat_template("llava-1.5", template)
-    base, _ = split_adapter(name)
+    base = split_adapter(name)[0]
     require_assistant(base)
     folder = locate(base, revision=revision).folder
     if (folder / FILE).is_file():
-        bundle = load_bundle(folder, name=name)
-        merge_adapter(bundle.model, name, folder)
-        files = files_of(bundle, chosen, number)
-        files = replace(files, certainty=read_certainty(folder))
-        if weights is not None:
-            quantize(files.model, weights)
-        return files
+        return _load_own(name, folder, chosen, number, weights)
     published = read_published(folder)
     family = find_family(folder, published)
     tokenizer = family.vocabulary(folder)
@@ -111,6 +105,18 @@ def load_assistant(
         context=context_of(model),
         device=chosen,
     )
+
+
+def _load_own(
+    name: str, folder: Path, device: torch.device, dtype: torch.dtype, weights: Bits | None
+) -> AssistantFiles:
+    """Loads a model in seesay's own layout."""
+    bundle = load_bundle(folder, name=name)
+    merge_adapter(bundle.model, name, folder)
+    files = replace(files_of(bundle, device, dtype), certainty=read_certainty(folder))
+    if weights is not None:
+        quantize(files.model, weights)
+    return files
 
 
 def files_of(

@@ -15,6 +15,7 @@ from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.sweep import cells_of, read_sweep, run_sweep
 from seesay.training.sweep_report import (
+    answers_markdown,
     answers_table,
     first_rows,
     last_rows,
@@ -231,12 +232,16 @@ def test_answers_of_runs_stand_side_by_side(sweep):
     config, cells, _ = sweep
     one, two = cells[:2]
     begun = {"step": 0, "zh_answers": 0.0, "examples": [asked("<b>")]}
-    ended = {"step": 4, "zh_answers": 1.0, "examples": [asked("垫子上"), asked("", "狗呢？")]}
+    ended = {"step": 4, "zh_answers": 1.0, "examples": [asked("垫子上"), asked("a |\nb", "狗呢？")]}
     logged(one, begun, {"step": 4, "loss": 1.0}, ended)
     logged(two, begun)
     table = answers_table(cells)
     assert table.head == ("question 问题", "truth 正确答案", "before 训练前", one.name)
-    assert table.rows == [["猫在哪里？", "垫子上", "<b>", "垫子上"], ["狗呢？", "垫子上", "", ""]]
+    assert table.rows == [
+        ["猫在哪里？", "垫子上", "<b>", "垫子上"],
+        ["狗呢？", "垫子上", "", "a |\nb"],
+    ]
+    assert answers_markdown(cells).splitlines()[4] == r"| 狗呢？ | 垫子上 |  | a \| b |"
     page = sweep_page(config, cells)
     assert "&lt;b&gt;" in page and "图片已不可用" in page  # its recipe measures no answers
     assert list(last_rows(config, cells)[0])[:2] == ["run", "zh_answers"]

@@ -35,7 +35,9 @@ DECADES = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
 FINEST = 0.125  # of a decade
 PART = 0.2  # of each class, for validation, and for testing if no test set is given
 TOP = 5
-BETAS = tuple(2.0 ** (half / 2) for half in range(-2, 15))  # 0.5 to 128
+# Divided by the median distance (1 - cosine) of pictures, which in some models is tiny; in CLIP it
+# is about a half, so that these begin at a half and end at 128.
+BETAS = tuple(2.0 ** (half / 2) for half in range(-4, 13))
 ALPHAS = (0.0, *(2.0 ** (half / 2) for half in range(-8, 13)))  # to 64, where scale is 100
 FEW_HELD = 4  # pictures of a class at most to choose settings with, beside --shots (CoOp)
 Method = Literal["linear", "tip", "tip-trained"]
@@ -226,7 +228,10 @@ def fit(
     if method == "linear":
         l2, tried = choose_l2(rest, held, len(classifier.labels))
         weight, bias = fit_probe(known.vectors, known.targets, len(classifier.labels), l2)
-        arrays = {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)}
+        arrays: dict[str, Any] = {
+            "weight": weight.astype(np.float32),
+            "bias": bias.astype(np.float32),
+        }
         return LinearProbe(**given, **arrays, l2=l2), tried
     given |= {"texts": classifier.vectors, "scale": embedder.scale}
 
@@ -247,8 +252,9 @@ def fit(
 def choose_tip(adapter: TipAdapter, held: LabelledVectors) -> TipAdapter:
     """The adapter with the alpha and beta that are best on pictures that are held out."""
     zero_shot = adapter.scale * held.vectors @ adapter.texts.T
+    spread = max(float(np.median(1 - held.vectors @ adapter.keys.T)), 1e-6)
     best, chosen = (-1.0, 0.0), adapter
-    for beta in BETAS:
+    for beta in (one / spread for one in BETAS):
         votes = replace(adapter, beta=beta).votes(held.vectors)
         for alpha in (one * adapter.scale / 100 for one in ALPHAS):
             if (found := judge(zero_shot + alpha * votes, held.targets)) > best:

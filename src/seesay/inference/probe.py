@@ -316,7 +316,8 @@ def train_keys(adapter: TipAdapter, seed: int) -> Iterator[TipAdapter]:
     """Trains the keys to classify the pictures that they are the vectors of, as Tip-Adapter-F does,
     with alpha and beta as they are; yields the adapter after each epoch. The values are frozen, and
     so is the model, whose vectors are computed once: without the crops of the paper, a picture
-    would always be next to its own key, so that its vote does not count."""
+    would always be next to its own key, so that its vote does not count. Keys stay unit vectors,
+    else a large beta would let votes grow without end."""
     import torch
     import torch.nn.functional as F
 
@@ -330,14 +331,14 @@ def train_keys(adapter: TipAdapter, seed: int) -> Iterator[TipAdapter]:
     drawn = torch.Generator().manual_seed(seed)
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(x), generator=drawn).split(TIP_BATCH):
-            votes = torch.exp(adapter.beta * (x[rows] @ keys.T - 1))
+            votes = torch.exp(adapter.beta * (x[rows] @ F.normalize(keys).T - 1))
             votes = votes.scatter(1, rows[:, None], 0.0)
             loss = F.cross_entropy(zero_shot[rows] + adapter.alpha * votes @ values, y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-        yield replace(adapter, keys=keys.detach().numpy().copy())
+        yield replace(adapter, keys=F.normalize(keys.detach()).numpy())
 
 
 def check_classes(labels: Sequence[str]) -> tuple[str, ...]:

@@ -92,9 +92,8 @@ def run_and_report(
     write_text(folder / "report.html", sweep_page(config, cells, summary))
     write_text(folder / "report.csv", sweep_csv(cells))
     first = f"{markdown_table(_comparison(summary))}\n" if summary.rows else ""
-    answers = answers_table(cells)
-    last = f"\n{markdown_table(answers)}" if answers.rows else ""
-    write_text(folder / "report.md", first + sweep_markdown(config, cells) + last)
+    tables = first + sweep_markdown(config, cells) + answers_markdown(cells)
+    write_text(folder / "report.md", tables)
     for name, chart in summary.charts.items():
         write_text(folder / f"{name}.svg", chart)
     return SweepReport(folder, last_rows(config, cells), summary)
@@ -290,6 +289,13 @@ def answers_table(cells: Sequence[Cell]) -> Table:
         for one in asked
     ]
     return Table("Answers side by side 回答对比", head, rows)
+
+
+def answers_markdown(cells: Sequence[Cell]) -> str:
+    """The same as a further Markdown table; empty without answers."""
+    _, head, rows, _ = answers_table(cells)
+    plain = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    return f"\n{markdown_table(Table('', plain[0], plain[1:]))}" if rows else ""
 
 
 def _answers_html(cells: Sequence[Cell]) -> str:

@@ -416,7 +416,7 @@ def test_questions_made_from_captions_are_learned(recipe, folder, tmp_path):
 
 def test_a_sweep_shows_some_answers_side_by_side_with_their_pictures(trained, folder):
     recipe = read_recipe(folder / "answers.toml")
-    cells = [Cell({"decoder": "small"}, (), recipe)]
+    cells = [Cell({"a": "small"}, (), recipe)]
     answers = answers_by_question(cells)
     assert list(answers) == ["before 训练前", "small"]
     before, after = answers.values()

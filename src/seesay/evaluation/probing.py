@@ -40,7 +40,9 @@ TOP = 5
 BETAS = tuple(2.0 ** (half / 2) for half in range(-4, 13))
 ALPHAS = (0.0, *(2.0 ** (half / 2) for half in range(-8, 13)))  # to 64, where scale is 100
 FEW_HELD = 4  # pictures of a class at most to choose settings with, beside --shots (CoOp)
-Method = Literal["linear", "tip", "tip-trained"]
+Method: TypeAlias = Literal["linear", "tip", "tip-trained"]
+Tried: TypeAlias = tuple[tuple[float, float], ...]
+"""Each strength of regularisation with its accuracy on the validation pictures."""
 WITH_TEST, WITHOUT_TEST = 3, 2  # pictures of a class: one to learn from and one or two held out
 
 
@@ -119,8 +121,8 @@ class ProbeReport:
     tested: int
     l2: float | None
     """The chosen strength of a linear probe."""
-    tried: tuple[tuple[float, float], ...]
-    """Of a linear probe, each strength with its accuracy on the validation pictures."""
+    tried: Tried
+    """Of a linear probe; else none."""
     alpha: float | None
     """The chosen weight of votes of a Tip-Adapter."""
     beta: float | None
@@ -204,9 +206,6 @@ def train_probe(  # noqa: PLR0913  # every choice about a probe
         failures=tuple(failures),
     )
     return probe, report
-
-
-Tried: TypeAlias = tuple[tuple[float, float], ...]
 
 
 def fit(
@@ -368,7 +367,7 @@ def _hold_out(
 
 def choose_l2(
     known: LabelledVectors, validation: LabelledVectors, classes: int
-) -> tuple[float, tuple[tuple[float, float], ...]]:
+) -> tuple[float, Tried]:
     """The strength with the best accuracy on the validation pictures, in a tie the one with the
     lower cross-entropy; and all strengths tried, with their accuracy."""
     found: dict[float, tuple[float, float]] = {}

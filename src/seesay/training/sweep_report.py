@@ -253,7 +253,7 @@ def _table(rows: Sequence[Mapping[str, Any]], title: str) -> str:
 # Answers side by side
 
 
-class Asked(NamedTuple):
+class SweepQuestion(NamedTuple):
     """A question that the runs of a sweep have answered."""
 
     language: str
@@ -262,16 +262,16 @@ class Asked(NamedTuple):
     truth: str
 
 
-def answers_by_question(cells: Sequence[Cell]) -> dict[str, dict[Asked, str]]:
+def answers_by_question(cells: Sequence[Cell]) -> dict[str, dict[SweepQuestion, str]]:
     """Returns the answers by question, before the first step and at the end of each run. Where runs
     began with different answers, each has its own before."""
-    begun: dict[str, dict[Asked, str]] = {}
-    ended: dict[str, dict[Asked, str]] = {}
+    begun: dict[str, dict[SweepQuestion, str]] = {}
+    ended: dict[str, dict[SweepQuestion, str]] = {}
     for cell in cells:
         for line in cell.log:
             if line.get(EXAMPLES):
                 (ended if line["step"] else begun)[cell.name] = {
-                    Asked(*(one[name] for name in Asked._fields)): one["answer"]
+                    SweepQuestion(*(one[name] for name in SweepQuestion._fields)): one["answer"]
                     for one in line[EXAMPLES]
                 }
     different = [one for one in begun.values() if one != next(iter(begun.values()))]

@@ -93,6 +93,30 @@ def test_a_probe_of_another_state_of_the_model_is_refused(place, tmp_path, capsy
     assert "was fitted on vectors of" in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("method", ["linear", "tip", "tip-trained"])
+def test_a_few_pictures_are_enough_for_each_method(method, place, tmp_path, capsys):
+    few = ["probe", "sorted", "-m", "tiny", "--method", method, "--shots", "2"]
+    assert run([*few, "--out", str(tmp_path / "few"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["method"], report["shots"], report["fitted"], report["tested"]) == (
+        *(method, 2),
+        *(8, 8),
+    )
+    assert report["probe"]["top1"] > report["zero_shot"]["top1"]
+    assert (report["l2"] is None) == (report["alpha"] is not None) == (method != "linear")
+    assert run([*few, "--seed", "1"]) == 0
+    out = capsys.readouterr().out
+    assert ("linear probe" if method == "linear" else method) in out
+    assert ("with l2 " if method == "linear" else "with alpha ") in out
+    used = ["probe", "sorted", "--predict", str(tmp_path / "few")]
+    assert run([*used, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["images"]
+    right = [image["label"] == image["source"].split("/")[-2] for image in told]
+    assert sum(right) > 0.4 * len(right)  # by chance, a quarter
+    assert run([*used, "-m", "seesay-mini"]) == 2
+    assert "was fitted on vectors of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -103,6 +127,7 @@ def test_a_probe_of_another_state_of_the_model_is_refused(place, tmp_path, capsy
         (["red-left-0.png", "--predict", "sorted"], "probe.json"),
         (["only", "-m", "tiny"], "pictures of red alone; expected at least two classes"),
         (["few", "-m", "tiny"], "has 1 pictures that can be read, expected at least 3"),
+        (["sorted", "--shots", "6", "-m", "tiny"], "blue has 6 pictures beside those to test on"),
         (["sorted", "--test", "other", "-m", "tiny"], "pictures of lamp, which the probe does not"),
     ],
 )

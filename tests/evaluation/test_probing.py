@@ -1,12 +1,26 @@
-"""A linear probe: what it minimises, how its strength is chosen, and what it is compared with."""
+"""A probe: what it minimises, how its settings are chosen, and what it is compared with."""
+
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from seesay.errors import ConfigError, DataError
+from seesay.errors import ConfigError, DataError, WeightsError
 from seesay.evaluation.data_sets import read_labelled
-from seesay.evaluation.probing import DECADES, _Part, choose_l2, score, split
-from seesay.inference.probe import LinearProbe, fit_probe
+from seesay.evaluation.probing import (
+    ALPHAS,
+    BETAS,
+    DECADES,
+    LabelledVectors,
+    choose_l2,
+    choose_tip,
+    draw,
+    judge,
+    score,
+    split,
+)
+from seesay.inference.probe import EPOCHS, LinearProbe, Probe, TipAdapter, fit_probe, train_keys
 
 CLASSES = 3
 
@@ -33,7 +47,7 @@ def test_the_fit_ends_where_the_gradient_vanishes(cloud, l2):
 
 
 def test_the_strength_is_looked_for_in_ever_smaller_steps_around_the_best(cloud):
-    whole = _Part(*cloud)
+    whole = LabelledVectors(*cloud)
     best, tried = choose_l2(whole.take(np.arange(60)), whole.take(np.arange(60, 120)), CLASSES)
     strengths = [strength for strength, _ in tried]
     assert {10.0**decade for decade in DECADES} < set(strengths) and len(tried) <= 7 + 2 * 4
@@ -101,8 +115,113 @@ def test_a_probe_comes_back_from_its_folder_and_replaces_only_a_probe(cloud, tmp
     probe.save(tmp_path / "probe", {"fitted": 120})
     probe.save(tmp_path / "probe")
     loaded = LinearProbe.load(tmp_path / "probe")
+    assert isinstance(loaded, LinearProbe)
     assert (loaded.labels, loaded.l2, loaded.model) == (probe.labels, 1.0, "m")
     assert loaded.predict(vectors) == probe.predict(vectors)
+    file = tmp_path / "probe" / "probe.json"
+    described = json.loads(file.read_text(encoding="utf-8"))
+    assert described.pop("method") == "linear"  # which older ones lack
+    file.write_text(json.dumps(described), encoding="utf-8")
+    assert isinstance(Probe.load(tmp_path / "probe"), LinearProbe)
     (tmp_path / "probe" / "thesis.txt").touch()
     with pytest.raises(ConfigError, match=r"holds 'thesis.txt', which no probe has"):
         probe.save(tmp_path / "probe")
+
+
+# Few pictures
+
+
+def one_of(cloud, **settings):
+    vectors, targets = cloud
+    given = dict(
+        labels=("猫", "dog", "car"),
+        texts=np.eye(CLASSES, 10, dtype=np.float32)[[1, 0, 2]],  # words that are wrong for two
+        keys=vectors[:9],
+        values=targets[:9],
+        scale=100.0,
+        alpha=2.0,
+        beta=5.5,
+        model="m",
+        fingerprint="f",
+    )
+    return TipAdapter(**given | settings)
+
+
+def test_a_tip_adapter_is_the_formula_of_its_paper(cloud):
+    vectors, _ = cloud
+    adapter = one_of(cloud)
+    expected = 100 * vectors @ adapter.texts.T
+    for row, vector in enumerate(vectors):
+        for key, value in zip(adapter.keys, adapter.values, strict=True):
+            expected[row, value] += 2.0 * np.exp(-5.5 * (1 - vector @ key))
+    np.testing.assert_allclose(adapter.logits(vectors), expected, rtol=1e-5, atol=1e-4)
+    many = np.concatenate([vectors] * 20)
+    np.testing.assert_allclose(adapter.logits(many)[-120:], expected, rtol=1e-5, atol=1e-4)
+    shares = adapter.probabilities(vectors)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert [one.label for one in adapter.predict(vectors)] == [
+        adapter.labels[at] for at in expected.argmax(axis=1)
+    ]
+
+
+def test_it_comes_back_from_its_folder(cloud, tmp_path):
+    adapter = one_of(cloud)
+    adapter.save(tmp_path / "probe")
+    loaded = Probe.load(tmp_path / "probe")
+    assert isinstance(loaded, TipAdapter) and loaded.beta == 5.5
+    assert loaded.predict(cloud[0]) == adapter.predict(cloud[0])
+    for wrong in ({"values": adapter.values + 1}, {"labels": adapter.labels[:2]}):
+        replace(adapter, **wrong).save(tmp_path / "probe")
+        with pytest.raises(WeightsError, match="holds no whole probe"):
+            Probe.load(tmp_path / "probe")
+
+
+def test_alpha_and_beta_are_those_that_are_best_on_others(cloud):
+    whole = LabelledVectors(*cloud)
+    held = whole.take(np.arange(60, 120))
+    chosen = choose_tip(one_of(cloud, keys=cloud[0][:60], values=cloud[1][:60]), held)
+    spread = np.median(1 - held.vectors @ chosen.keys.T)
+    best = max(
+        judge(replace(chosen, alpha=alpha, beta=beta).logits(held.vectors), held.targets)
+        for alpha in ALPHAS
+        for beta in np.array(BETAS) / spread
+    )
+    assert judge(chosen.logits(held.vectors), held.targets) == pytest.approx(best, abs=1e-4)
+    words = replace(chosen, alpha=0.0)
+    assert judge(words.logits(held.vectors), held.targets)[0] < best[0] - 0.3
+    # Votes that are all wrong do not harm words that are right.
+    words = np.eye(CLASSES, 10, dtype=np.float32)
+    right = one_of(cloud, texts=words, values=(cloud[1][:9] + 1) % CLASSES)
+    alone = judge(replace(right, alpha=0.0).logits(held.vectors), held.targets)
+    assert judge(choose_tip(right, held).logits(held.vectors), held.targets) >= alone
+
+
+def test_only_the_keys_are_trained_and_they_learn(cloud):
+    vectors, targets = cloud
+    begun = one_of(cloud, keys=vectors[:30], values=targets[:30])
+    before = begun.keys.copy()
+    epochs = list(train_keys(begun, 0))
+    assert len(epochs) == EPOCHS and np.array_equal(begun.keys, before)
+    last = epochs[-1]
+    for name in ("texts", "values", "alpha", "beta", "scale", "labels"):
+        assert getattr(last, name) is getattr(begun, name)
+    assert (
+        judge(last.logits(vectors[30:]), targets[30:])[1]
+        > (judge(begun.logits(vectors[30:]), targets[30:])[1])
+    )
+    again = list(train_keys(begun, 0))
+    assert np.array_equal(again[-1].keys, last.keys)
+
+
+def test_shots_are_drawn_by_seed_and_a_class_with_too_few_is_named(cloud):
+    whole = LabelledVectors(*cloud)
+    names = ("a", "b", "c")
+    for shots, others in ((1, 1), (4, 4), (16, 4), (39, 1)):
+        drawn, held = draw(whole, names, shots, 3)
+        assert np.bincount(drawn.targets).tolist() == [shots] * 3
+        assert np.bincount(held.targets).tolist() == [others] * 3
+        assert not {*map(bytes, drawn.vectors)} & {*map(bytes, held.vectors)}
+        again, other = (draw(whole, names, shots, seed)[0].vectors for seed in (3, 4))
+        assert np.array_equal(again, drawn.vectors) and not np.array_equal(other, drawn.vectors)
+    with pytest.raises(DataError, match=r"the class a has 40 pictures .* at least 41: 40 shots"):
+        draw(whole, names, 40, 3)

@@ -18,6 +18,7 @@ from seesay.data.sources import RecordsConfig, SourceConfig
 from seesay.data.squares import square
 from seesay.data.transform import ImageTransform
 from seesay.errors import ConfigError, DataError
+from seesay.evaluation.answers import Answers, normalized
 from seesay.inference.assistant import LocalAssistant
 from seesay.inference.assistant_files import files_of
 from seesay.inference.decoding import ContrastConfig, DecodingConfig, text_of
@@ -29,6 +30,8 @@ from seesay.training.distributed import Processes
 from seesay.training.loop import TrainingStep
 from seesay.training.recipe import read_recipe
 from seesay.training.run import _Run, train
+from seesay.training.sweep import Cell, SweepConfig
+from seesay.training.sweep_report import answers_by_question, sweep_csv, sweep_page
 from seesay.weights.saving import save_bundle
 from seesay.weights.vlm_step import rows_per_picture
 from tiny_runs import COLOURS, PLACES, same, weights, write_squares
@@ -409,3 +412,23 @@ def test_questions_made_from_captions_are_learned(recipe, folder, tmp_path):
     )
     # "Which colour is the ball?" is the only question of these captions, and has four answers.
     assert result.measured["en_answers"] > 0.4 and result.measured["zh_answers"] > 0.4
+
+
+def test_a_sweep_shows_some_answers_side_by_side_with_their_pictures(trained, folder):
+    recipe = read_recipe(folder / "answers.toml")
+    cells = [Cell({"a": "small"}, (), recipe)]
+    answers = answers_by_question(cells)
+    assert list(answers) == ["before 训练前", "small"]
+    before, after = answers.values()
+    assert list(before) == list(after) and {one.language for one in after} == {"en", "zh"}
+    assert len({one.record for one in after}) > 3 and len({one.question for one in after}) > 2
+    right = [normalized(answer) == normalized(one.truth) for one, answer in after.items()]
+    assert sum(right) > 0.8 * len(right) and before != after
+    one, answer = next(iter(after.items()))
+    recorded = Answers(path=str(folder / "held-out.jsonl"), format="table", questions=2)
+    picture = recorded.records[one.record].image
+    assert seesay.chat(trained.folder).ask(picture, one.question).text == answer
+    page = sweep_page(SweepConfig(recipe="", folder="", axes={"a": {"b": {}}}), cells)
+    assert page.count('src="data:image/jpeg') == len(after) == page.count("<figure>")
+    assert all(part in page for part in (one.question, "<dt>small</dt>", "训练前", "回答对比"))
+    assert "examples" not in sweep_csv(cells)

@@ -15,6 +15,8 @@ from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.sweep import cells_of, read_sweep, run_sweep
 from seesay.training.sweep_report import (
+    answers_markdown,
+    answers_table,
     first_rows,
     last_rows,
     legend,
@@ -213,6 +215,43 @@ def test_pages_of_documentation_get_the_ends_as_a_table(half_done):
     ends = last_rows(config, cells)
     assert lines[2] == f"| zh_r10 | {' | '.join(format_value(end['zh_r10']) for end in ends)} |"
     assert [line.split()[1] for line in lines[3:]] == ["en_top5", "seconds", "memory_mib"]
+
+
+def logged(cell, *lines):
+    folder = Path(cell.recipe.run.folder)
+    folder.mkdir(parents=True)
+    text = "\n".join(json.dumps(line) for line in lines)
+    (folder / "log.jsonl").write_text(text + "\n", encoding="utf-8")
+
+
+def asked(answer, question="猫在哪里？"):
+    return dict(record=3, language="zh", question=question, truth="垫子上", answer=answer)
+
+
+def test_answers_of_runs_stand_side_by_side(sweep):
+    config, cells, _ = sweep
+    one, two = cells[:2]
+    begun = {"step": 0, "zh_answers": 0.0, "examples": [asked("<b>")]}
+    ended = {"step": 4, "zh_answers": 1.0, "examples": [asked("垫子上"), asked("a |\nb", "狗呢？")]}
+    logged(one, begun, {"step": 4, "loss": 1.0}, ended)
+    logged(two, begun)
+    table = answers_table(cells)
+    assert table.head == ("question 问题", "truth 正确答案", "before 训练前", one.name)
+    assert table.rows == [
+        ["猫在哪里？", "垫子上", "<b>", "垫子上"],
+        ["狗呢？", "垫子上", "", "a |\nb"],
+    ]
+    assert answers_markdown(cells).splitlines()[4] == r"| 狗呢？ | 垫子上 |  | a \| b |"
+    page = sweep_page(config, cells)
+    assert "&lt;b&gt;" in page and "图片已不可用" in page  # its recipe measures no answers
+    assert list(last_rows(config, cells)[0])[:2] == ["run", "zh_answers"]
+    other = {"step": 0, "zh_answers": 0.0, "examples": [asked("other")]}
+    logged(cells[2], other)
+    assert answers_table(cells).head[2:5] == (
+        f"before 训练前 ({one.name})",
+        f"before 训练前 ({two.name})",
+        f"before 训练前 ({cells[2].name})",
+    )
 
 
 def test_a_report_without_any_result_says_so(sweep):

@@ -224,7 +224,8 @@ def inquiry(
     from seesay.rag.answer import AskConfig
 
     if mode is None:
-        mode = "endpoint" if answering.endpoint else "assistant" if answering.model else "quote"
+        named = answering.model or answering.adapter
+        mode = "endpoint" if answering.endpoint else "assistant" if named else "quote"
     # Before anything is loaded.
     config = AskConfig(mode=mode, endpoint=answering.endpoint, rerank=rerank, verifier=verifier)
     with opened(collection, device=answering.device) as here:

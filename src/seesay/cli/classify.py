@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from seesay.cli.options import DEFAULT_MODEL, Device, Json, Model
+from seesay.cli.options import DEFAULT_MODEL, Adapter, Device, Json, Model
 from seesay.cli.output import language as spoken_language
 from seesay.cli.output import say
 from seesay.text import Text
@@ -102,6 +102,7 @@ def classify(
     csv: Csv = None,
     html: Html = None,
     model: Model = DEFAULT_MODEL,
+    adapter: Adapter = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -115,7 +116,7 @@ def classify(
     names = _labels(labels, paths, evaluate=evaluate)
     sentences = [*(template or ()), *(read_lines(templates) if templates else ())]
     usual = NONE_ABOVE if none_above is None else none_above
-    embedder = load_embedder(model, device)
+    embedder = load_embedder(model, device, adapter)
     warn_about_language(model, names.values())
     with progress(say("label sentences", "类别的句子")) as report_progress:
         classifier = ZeroShotClassifier(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seesay.cli.options import DEFAULT_MODEL, Device, Json, Model
+from seesay.cli.options import DEFAULT_MODEL, Adapter, Device, Json, Model
 from seesay.cli.output import say
 from seesay.text import Text
 
@@ -49,6 +49,7 @@ def embed(
     text: GivenText = None,
     texts_file: TextsFile = None,
     model: Model = DEFAULT_MODEL,
+    adapter: Adapter = None,
     out: Out = None,
     device: Device = None,
     json: Json = False,
@@ -86,7 +87,7 @@ def embed(
             )
         )
     files, failures = collect_images(paths or [])
-    embedder = load_embedder(model, device)
+    embedder = load_embedder(model, device, adapter)
     warn_about_language(model, texts)
     images = embed_images(embedder, files)
     sentences = embed_texts(embedder, texts)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.options import Assistant, Device, Endpoint, Json
+from seesay.cli.options import Adapter, Assistant, Device, Endpoint, Json
 from seesay.cli.output import say
 from seesay.text import Text
 
@@ -141,6 +141,7 @@ PriceOut = Annotated[
 def evaluate(
     suite: Suite,
     model: Assistant = None,
+    adapter: Adapter = None,
     endpoint: Endpoint = None,
     data: Data = None,
     out: Out = None,
@@ -158,6 +159,7 @@ def evaluate(
 ) -> None:
     from functools import partial
 
+    from seesay.cli.inputs import assistant_name
     from seesay.cli.output import working
     from seesay.evaluation.answer_store import AnswerStore
     from seesay.evaluation.running import open_model
@@ -170,7 +172,7 @@ def evaluate(
     from seesay.weights.catalog import default_assistant
 
     config = read_suite(suite, data=data, limit=limit)
-    name = model or ("" if endpoint else default_assistant())
+    name = assistant_name(model, adapter, endpoint) or ("" if endpoint else default_assistant())
     folder = out or Path("evaluations") / f"{config.name}-{_file_name(name)}"
     reader = _judge(judge, judge_endpoint, device)
     with ExitStack() as stack:
@@ -220,7 +222,13 @@ def _judge(name: str | None, endpoint: str | None, device: str | None) -> "Named
 
 
 def _file_name(model: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", model.replace("\\", "/").rstrip("/").split("/")[-1]) or "model"
+    from seesay.weights.hub import split_adapter
+
+    name, adapter = split_adapter(model)
+    parts = [name.replace("\\", "/").rstrip("/").split("/")[-1]]
+    if adapter is not None:  # that of a run is in RUN/adapter
+        parts += adapter.parts[-2:]
+    return re.sub(r"[^\w.-]+", "-", "-".join(parts)) or "model"
 
 
 def _prices(prompt: float | None, answer: float | None) -> "Prices | None":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seesay.cli.options import (
+    Adapter,
     Collection,
     CollectionModel,
     Device,
@@ -148,6 +149,7 @@ def index(
     paths: Paths = None,
     collection: Collection = None,
     model: CollectionModel = None,
+    adapter: Adapter = None,
     text_model: TextModel = None,
     device: Device = None,
     recursive: Recursive = True,
@@ -165,10 +167,11 @@ def index(
     seconds: Seconds = None,
     json: Json = False,
 ) -> None:
-    from seesay.cli.inputs import advise_model, started
+    from seesay.cli.inputs import advise_model, embedder_name, started
     from seesay.cli.output import progress
     from seesay.search.indexing.options import IndexOptions
 
+    model = embedder_name(model, adapter)
     limits = read_limits(max_pixels, max_file_size, seconds, max_pages)
     fills = paths or detect is not None or ocr or late is not None
     if (model is None) != (text_model is None) and not fills:
@@ -190,9 +193,7 @@ def index(
     with started(collection, given, model=model, text_model=text_model, device=device) as here:
         with progress(say("files", "文件")) as tell:
             report = here.index(
-                paths or [],
-                options,
-                on_progress=lambda p: tell(p.done, p.total or 0, p.failed),
+                given, options, on_progress=lambda p: tell(p.done, p.total or 0, p.failed)
             )
         _show(here, report, as_json=json)
         something = report.added or report.updated or report.unchanged

@@ -61,6 +61,39 @@ def read_pictures(paths: Sequence[str]) -> list[str | bytes]:
     return [piped if path == STDIN else path for path in paths]
 
 
+def embedder_name(name: str | None, adapter: Path | None) -> str | None:
+    """The name of the model that makes vectors, with its adapter."""
+    if adapter is None:
+        return name
+    from seesay.weights.catalog import default_model
+    from seesay.weights.hub import adapted_name
+
+    return adapted_name(name or default_model(), adapter)
+
+
+def assistant_name(name: str | None, adapter: Path | None, endpoint: str | None) -> str | None:
+    """The name of the model that answers, with its adapter. Raises ConfigError for an adapter at an
+    endpoint."""
+    if adapter is None:
+        return name
+    from seesay.errors import ConfigError
+    from seesay.text import Text
+    from seesay.weights.catalog import default_assistant
+    from seesay.weights.hub import adapted_name
+
+    if endpoint:
+        raise ConfigError(
+            Text(
+                "--adapter stands beside --endpoint; expected one of them, since an endpoint puts "
+                "adapters on its models itself; leave --adapter out and name the model that the "
+                "endpoint serves with it",
+                "--adapter 与 --endpoint 同时给出；只应有一个，端点上的模型由端点自己加适配器；"
+                "请去掉 --adapter，改用端点上已加适配器的模型名",
+            )
+        )
+    return adapted_name(name or default_assistant(), adapter)
+
+
 def load_assistant(
     name: str | None, endpoint: str | None, device: str | None, pictures: int | None = None
 ) -> "Assistant":
@@ -72,12 +105,12 @@ def load_assistant(
         return open_assistant(name, endpoint=endpoint, device=device, pictures=pictures)
 
 
-def load_embedder(name: str, device: str | None) -> "Embedder":
+def load_embedder(name: str, device: str | None, adapter: Path | None = None) -> "Embedder":
     """Load a model, with a notice on a terminal meanwhile."""
     with working(say(f"loading {name}", f"正在加载 {name}")):
         from seesay.inference.embedder import load
 
-        return load(name, device=device)
+        return load(name, adapter=adapter, device=device)
 
 
 def embed_images(embedder: "Embedder", files: Sequence[Path]) -> "Embeddings":

@@ -29,6 +29,17 @@ Model = Annotated[
         ),
     ),
 ]
+Adapter = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter",
+        metavar="FOLDER",
+        help=say(
+            "Put the low-rank adapters in this folder on the model; training and peft write such.",
+            "给模型加上这个文件夹里的低秩适配器，由训练或 peft 写出。",
+        ),
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(
@@ -273,6 +284,7 @@ class Answering:
     """The options of commands that let a model answer."""
 
     model: Assistant = None
+    adapter: Adapter = None
     endpoint: Endpoint = None
     max_tokens: MaxTokens = 512
     temperature: Temperature = 0.0
@@ -290,9 +302,10 @@ class Answering:
 
     def load(self, pictures: int) -> "AnyAssistant":
         """Opens the model to see so many pictures, with a notice on a terminal meanwhile."""
-        from seesay.cli.inputs import load_assistant
+        from seesay.cli.inputs import assistant_name, load_assistant
 
-        return load_assistant(self.model, self.endpoint, self.device, pictures)
+        name = assistant_name(self.model, self.adapter, self.endpoint)
+        return load_assistant(name, self.endpoint, self.device, pictures)
 
 
 Verifier = Annotated[

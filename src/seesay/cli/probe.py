@@ -1,15 +1,15 @@
-"""`seesay probe`: fit a linear classifier to a model's frozen vectors, measure it, and use it."""
+"""`seesay probe`: fit a classifier to a model's frozen vectors, measure it, and use it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from seesay.cli.classify import print_answers
-from seesay.cli.options import DEFAULT_MODEL, Device, Json
+from seesay.cli.options import DEFAULT_MODEL, Adapter, Device, Json
 from seesay.cli.output import say
 from seesay.text import Text
 
@@ -48,6 +48,27 @@ Predict = Annotated[
         help=say("Fit nothing; classify DATA by this probe.", "不再训练，用这个探针给图片分类。"),
     ),
 ]
+Method = Annotated[
+    Literal["linear", "tip", "tip-trained"],
+    typer.Option(
+        help=say(
+            "Logistic regression; or for few pictures Tip-Adapter, zero-shot with votes of the "
+            "nearest ones, which trains nothing, or whose keys are trained for seconds.",
+            "逻辑回归（linear）；图片很少时可用 Tip-Adapter，在零样本上加相近图片的投票，"
+            "不训练（tip），或用几秒训练其中的键（tip-trained）。",
+        ),
+    ),
+]
+Shots = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help=say(
+            "Learn from so many pictures of each class, drawn by --seed; else from all.",
+            "每个类别只用这么多张图片学习，由 --seed 抽取；默认用全部。",
+        ),
+    ),
+]
 Labels = Annotated[
     str | None,
     typer.Option(
@@ -68,7 +89,11 @@ Top = Annotated[
     ),
 ]
 Seed = Annotated[
-    int, typer.Option(min=0, help=say("Which pictures are held out.", "决定留出哪些图片。"))
+    int,
+    typer.Option(
+        min=0,
+        help=say("Which pictures are held out and drawn.", "决定留出和抽取哪些图片。"),
+    ),
 ]
 ModelOrNone = Annotated[
     str | None,
@@ -90,10 +115,13 @@ def probe(
     out: Out = None,
     test: Test = None,
     predict: Predict = None,
+    method: Method = "linear",
+    shots: Shots = None,
     labels: Labels = None,
     top: Top = 3,
     seed: Seed = 0,
     model: ModelOrNone = None,
+    adapter: Adapter = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -105,7 +133,7 @@ def probe(
     from seesay.inference.probe import check_replaceable
 
     if predict is not None:
-        _predict(predict, paths, top, model, device, as_json=json)
+        _predict(predict, paths, top, model, adapter, device, as_json=json)
         return
     if len(paths) != 1:
         raise ConfigError(
@@ -121,10 +149,17 @@ def probe(
     if out is not None:
         check_replaceable(out)
     names = read_labels(labels) if labels is not None else None
-    embedder = load_embedder(model or DEFAULT_MODEL, device)
+    embedder = load_embedder(model or DEFAULT_MODEL, device, adapter)
     with progress(say("pictures", "图片")) as report_progress:
         fitted, report = train_probe(
-            embedder, paths[0], test=test, names=names, seed=seed, on_progress=report_progress
+            embedder,
+            paths[0],
+            method=method,
+            shots=shots,
+            test=test,
+            names=names,
+            seed=seed,
+            on_progress=report_progress,
         )
     if out is not None:
         fitted.save(out, asdict(report))
@@ -140,7 +175,8 @@ def _show(report: "ProbeReport", out: Path | None) -> None:
     from seesay.cli.output import percent, print_table
 
     one, two = report.probe, report.zero_shot
-    heads = [say("linear probe", "线性探针"), say("zero-shot", "零样本")]
+    own = say("linear probe", "线性探针") if report.method == "linear" else report.method
+    heads = [own, say("zero-shot", "零样本")]
     measures = {
         "top-1": (one.top1, two.top1),
         "top-5": (one.top5, two.top5),
@@ -150,11 +186,13 @@ def _show(report: "ProbeReport", out: Path | None) -> None:
     print_table([say("accuracy", "准确率"), *heads], rows)
     classes = [[c.label, c.support, percent(c.probe), percent(c.zero_shot)] for c in report.classes]
     print_table([say("class", "类别"), say("pictures", "图片数"), *heads], classes)
+    settings = {"l2": report.l2, "alpha": report.alpha, "beta": report.beta}
+    chosen = [f"{name} {value:.3g}" for name, value in settings.items() if value is not None]
     print(
         say(
-            f"fitted to {report.fitted} pictures with l2 {report.l2:.3g}, tested on "
+            f"fitted to {report.fitted} pictures with {', '.join(chosen)}, tested on "
             f"{report.tested} others",
-            f"用 {report.fitted} 张图片训练，l2 为 {report.l2:.3g}，"
+            f"用 {report.fitted} 张图片训练（{'，'.join(chosen)}），"
             f"在另外 {report.tested} 张上测试",
         )
     )
@@ -167,15 +205,18 @@ def _predict(
     paths: Sequence[Path],
     top: int,
     model: str | None,
+    adapter: Path | None,
     device: str | None,
     *,
     as_json: bool,
 ) -> None:
     from seesay.cli.inputs import load_embedder
-    from seesay.inference.probe import LinearProbe
+    from seesay.inference.probe import Probe
+    from seesay.weights.hub import split_adapter
 
-    fitted = LinearProbe.load(folder)
-    embedder = load_embedder(model or fitted.model, device)
+    fitted = Probe.load(folder)
+    own = fitted.model if adapter is None else split_adapter(fitted.model)[0]
+    embedder = load_embedder(model or own, device, adapter)
     print_answers(
         partial(fitted.classify, embedder, top=top),
         paths,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seesay.cli.options import Device, Endpoint, Verifier
+from seesay.cli.options import Adapter, Device, Endpoint, Verifier
 from seesay.cli.output import say, working
 from seesay.text import Text
 
@@ -138,6 +138,7 @@ def serve(
     read_only: ReadOnly = False,
     allow_folder: AllowFolder = None,
     assistant: ServedModel = None,
+    adapter: Adapter = None,
     endpoint: Endpoint = None,
     picture_host: PictureHosts = None,
     rerank: ServedReranker = None,
@@ -150,6 +151,7 @@ def serve(
     from contextlib import closing
     from dataclasses import replace
 
+    from seesay.cli.inputs import assistant_name
     from seesay.cli.listening import address, listen, run
     from seesay.inference.answering import ServedAssistant
 
@@ -163,7 +165,8 @@ def serve(
         rerank=rerank,
         verifier=verifier,
     )
-    served = ServedAssistant(assistant, endpoint=endpoint, device=device)
+    name = assistant_name(assistant, adapter, endpoint)
+    served = ServedAssistant(name, endpoint=endpoint, device=device)
     with closing(listen(host, port)) as listener:
         with working(say("opening collections and models", "正在打开资料库和模型")):
             from seesay.search.library import Library
@@ -236,6 +239,7 @@ def compose(
 def mcp(
     collection: Served = None,
     assistant: ServedModel = None,
+    adapter: Adapter = None,
     endpoint: Endpoint = None,
     device: Device = None,
 ) -> None:
@@ -245,10 +249,12 @@ def mcp(
 
     logging.basicConfig(level=logging.WARNING, format="seesay: %(message)s")  # on stderr
     from seesay.api.mcp import build_mcp
+    from seesay.cli.inputs import assistant_name
     from seesay.inference.answering import ServedAssistant
     from seesay.search.library import Library
 
     with Library.open(collection or (), device=device, read_only=True) as library:
         warm_up = partial(library.warm_up, only_texts=True)
-        served = ServedAssistant(assistant, endpoint=endpoint, device=device)
+        name = assistant_name(assistant, adapter, endpoint)
+        served = ServedAssistant(name, endpoint=endpoint, device=device)
         build_mcp(library, warm_up=warm_up, assistant=served).run("stdio")

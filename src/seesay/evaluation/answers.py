@@ -1,12 +1,12 @@
 """The accuracy of a model that answers, on records with questions."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from seesay.data.formats.records import Record
+from seesay.data.formats.records import Question, Record
 from seesay.data.sources import RecordsConfig
 from seesay.errors import ConfigError, DataError
 from seesay.evaluation.data_sets import read_records
@@ -18,7 +18,20 @@ if TYPE_CHECKING:
     from seesay.inference.assistant import LocalAssistant
 
 LONGEST = 32  # tokens of an answer
+EXAMPLES = 6  # of each language
 _AROUND = re.compile(r"^[\W_]+|[\W_]+$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A question with its answer, for people to read."""
+
+    record: int
+    """Number of its record, from 0, among those that are measured on."""
+    language: str
+    question: str
+    truth: str
+    answer: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +69,49 @@ class Answers(RecordsConfig):
 
     def measure(self, model: "LocalAssistant | AnswerClassifier") -> Iterator[tuple[str, float]]:
         for language in self.languages:
-            asked = [
-                (record.image, one)
-                for record in self.records
-                for one in record.questions.get(language, ())[: self.questions]
-            ]
-            pairs = [(image, one.question) for image, one in asked]
-            if isinstance(model, AnswerClassifier):
-                replies = [chosen.text for chosen in model.choose(pairs)]
-            else:
-                replies = [reply.text for reply in model.ask_batch(pairs, max_tokens=LONGEST)]
+            asked = self._asked(language)
             right = [
                 normalized(reply) == normalized(one.answer)
-                for reply, (_, one) in zip(replies, asked, strict=True)
+                for reply, (_, one) in zip(self._replies(model, asked), asked, strict=True)
             ]
             yield f"{language}_answers", sum(right) / len(right)
+
+    def examples(self, model: "LocalAssistant | AnswerClassifier") -> list[Example]:
+        """The answers to a few questions of each language, spread over all, always the same."""
+        examples: list[Example] = []
+        for language in self.languages:
+            asked = self._asked(language)
+            # One further each time, or they could all be the first question about a picture.
+            at = {min(n * len(asked) // EXAMPLES + n, len(asked) - 1) for n in range(EXAMPLES)}
+            some = [asked[number] for number in sorted(at)]
+            examples += (
+                Example(
+                    record=record,
+                    language=language,
+                    question=one.question,
+                    truth=one.answer,
+                    answer=reply,
+                )
+                for reply, (record, one) in zip(self._replies(model, some), some, strict=True)
+            )
+        return examples
+
+    def _asked(self, language: str) -> list[tuple[int, Question]]:
+        return [
+            (number, one)
+            for number, record in enumerate(self.records)
+            for one in record.questions.get(language, ())[: self.questions]
+        ]
+
+    def _replies(
+        self,
+        model: "LocalAssistant | AnswerClassifier",
+        asked: Sequence[tuple[int, Question]],
+    ) -> list[str]:
+        pairs = [(self.records[number].image, one.question) for number, one in asked]
+        if isinstance(model, AnswerClassifier):
+            return [chosen.text for chosen in model.choose(pairs)]
+        return [reply.text for reply in model.ask_batch(pairs, max_tokens=LONGEST)]
 
 
 def normalized(answer: str) -> str:

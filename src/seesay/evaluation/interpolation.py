@@ -13,8 +13,9 @@ from seesay.data.tables import Table
 from seesay.errors import ConfigError, DataError
 from seesay.evaluation.data_sets import TABLES, LabelledImages, read_labelled
 from seesay.evaluation.measure import Measure
-from seesay.evaluation.probing import score, zero_shot_order
+from seesay.evaluation.probing import ranking, score
 from seesay.evaluation.retrieval import Retrieval
+from seesay.inference.classifier import ZeroShotClassifier
 from seesay.inference.embedder import Embedder
 from seesay.inference.labels import folder_labels
 from seesay.text import Text
@@ -125,7 +126,8 @@ class LabelledAccuracy:
             )
         numbers = {name: number for number, name in enumerate(names)}
         targets = np.array([numbers[label] for label in self.pictures.labels])
-        scores = score(zero_shot_order(embedder, names, embeddings.vectors), targets)
+        classifier = ZeroShotClassifier(embedder, names, none_above=None)
+        scores = score(ranking(embeddings.vectors @ classifier.vectors.T), targets)
         yield "top1", scores.top1
         yield "mean_per_class", scores.mean_per_class
 

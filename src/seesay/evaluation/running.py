@@ -32,6 +32,7 @@ from seesay.inference.embedder import Embedder, load
 from seesay.inference.processes import OtherProcesses
 from seesay.text import Text
 from seesay.weights.catalog import find
+from seesay.weights.hub import split_adapter
 
 Model = Assistant | Embedder
 Progress = Callable[[str, int, int, int], None]
@@ -51,12 +52,13 @@ def open_model(
 ) -> Model:
     """Opens a model that answers, or else one that makes vectors. Raises what `open_assistant`
     raises if it is neither."""
-    if name is not None and endpoint is None and find(name) is not None:
+    folder = None if name is None else split_adapter(name)[0]
+    if folder is not None and endpoint is None and find(folder) is not None:
         return load(name, device=device)
     try:
         return open_assistant(name, endpoint=endpoint, device=device)
     except SeesayError as error:
-        if endpoint is not None or name is None or not Path(name).is_dir():
+        if endpoint is not None or folder is None or not Path(folder).is_dir():
             raise
         try:
             return load(name, device=device)

@@ -4,19 +4,19 @@ those that scored lowest in each task, as part of an HTML page."""
 import base64
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 
 from PIL import Image
 
-from seesay.data.images import open_image
+from seesay.data.images import ImageSource, open_image
 from seesay.errors import ConfigError, DataError, ImageError, MissingExtraError
 from seesay.evaluation.answer_store import AnswerStore, StoredAnswer
 from seesay.evaluation.published import load_samples
 from seesay.evaluation.report import format_value
-from seesay.evaluation.samples import Picture, Sample
+from seesay.evaluation.samples import Sample
 from seesay.evaluation.scorers import SCORERS
 from seesay.evaluation.suites import SuiteConfig, SuiteReport, TaskConfig
 from seesay.text import Text
@@ -93,13 +93,14 @@ def _thumbnails(task: TaskConfig, wanted: set[str]) -> dict[str, tuple[bytes, ..
     with suppress(DataError, ConfigError, MissingExtraError, OSError):
         for sample in load_samples(task).samples:
             if isinstance(sample, Sample) and sample.key in wanted:
-                pictures[sample.key] = tuple(_small(sample.images[:MOST_PICTURES]))
+                pictures[sample.key] = tuple(thumbnails(sample.images[:MOST_PICTURES]))
             if len(pictures) == len(wanted):
                 break
     return pictures
 
 
-def _small(images: Sequence[Picture]) -> Iterator[bytes]:
+def thumbnails(images: Iterable[ImageSource]) -> Iterator[bytes]:
+    """Yields small JPEGs, of those that can be read."""
     for image in images:
         with suppress(ImageError):
             picture = open_image(image, target=SIDE, srgb=True)
@@ -125,10 +126,6 @@ def worst_html(sheets: Sequence[WorstAnswers], language: str = "en") -> str:
 
 def _figure(sheet: WorstAnswers, answer: StoredAnswer, score: float, language: str) -> str:
     none = Text("(picture not available)", "（图片已不可用）").in_language(language)
-    pictures = "".join(
-        f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(one).decode()}">'
-        for one in sheet.thumbnails.get(answer.sample, ())
-    )
     lines = (
         (Text("question", "问题"), answer.prompt),
         (Text("truth", "真值"), _truth(answer)),
@@ -136,11 +133,21 @@ def _figure(sheet: WorstAnswers, answer: StoredAnswer, score: float, language: s
         (Text("score", "得分"), format_value(score)),
         (Text("sample", "样本"), answer.sample),
     )
-    rows = "".join(
-        f"<dt>{name.in_language(language)}</dt><dd>{escape(_short(text))}</dd>"
-        for name, text in lines
+    named = [(name.in_language(language), text) for name, text in lines]
+    return figure(sheet.thumbnails.get(answer.sample, ()), named, none)
+
+
+def figure(pictures: Iterable[bytes], lines: Iterable[tuple[str, str]], none: str) -> str:
+    """JPEGs, or the text `none` without one, above lines with a name each, in HTML; STYLE goes with
+    it."""
+    shown = "".join(
+        f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(one).decode()}">'
+        for one in pictures
     )
-    return f"<figure>{pictures or escape(none)}<dl>{rows}</dl></figure>"
+    rows = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(_short(text))}</dd>" for name, text in lines
+    )
+    return f"<figure>{shown or escape(none)}<dl>{rows}</dl></figure>"
 
 
 def _truth(answer: StoredAnswer) -> str:

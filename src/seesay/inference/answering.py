@@ -33,6 +33,7 @@ from seesay.inference.cancelling import check_cancelled
 from seesay.inference.decoding import ContrastConfig
 from seesay.text import Language, Text
 from seesay.weights.catalog import default_assistant
+from seesay.weights.hub import split_adapter
 
 if TYPE_CHECKING:
     from seesay.inference.assistant import LocalAssistant
@@ -120,8 +121,9 @@ def open_assistant(
     device: str | None = None,
     pictures: int | None = None,
 ) -> Assistant:
-    """Loads a model from a folder or a hub, or returns a client for the model of this name at an
-    endpoint. The name defaults to `default_assistant`.
+    """Loads a model from a folder or a hub, with an adapter if the name is one of `adapted_name`,
+    or returns a client for the model of this name at an endpoint. The name defaults to
+    `default_assistant`.
 
     `pictures` is how many a process sees that then ends. For a few of them, a small model runs in
     numpy: torch is faster, but takes seconds to import.
@@ -133,7 +135,8 @@ def open_assistant(
 
         return RemoteAssistant(RemoteConfig(base_url=endpoint, model=str(name or "")))
     chosen = str(name or default_assistant())
-    if pictures is not None and pictures <= MOST_IN_NUMPY and device in (None, "cpu"):
+    few = pictures is not None and pictures <= MOST_IN_NUMPY
+    if few and device in (None, "cpu") and split_adapter(chosen)[1] is None:
         from seesay.inference.numpy_assistant import load_numpy_assistant
 
         quick = load_numpy_assistant(chosen, whole=lambda: _with_torch(chosen, device))
@@ -159,7 +162,11 @@ class ServedAssistant:
     ) -> None:
         chosen = name or ("" if endpoint else default_assistant())
         self.is_remote = bool(endpoint)
-        self.name = chosen if endpoint else chosen.replace("\\", "/").rstrip("/").split("/")[-1]
+        model, adapter = split_adapter(chosen)
+        short = model.replace("\\", "/").rstrip("/").split("/")[-1]
+        if adapter is not None:
+            short += f"+{adapter.name}"
+        self.name = chosen if endpoint else short
         """Last part of the folder or repository name: the model name for clients."""
         self._mutex = threading.Lock()
         self._open: Callable[[], Assistant]

@@ -41,6 +41,7 @@ from seesay.models.t5 import T5
 from seesay.models.token_reduction import TokenReduction
 from seesay.models.vlm import PackedVlm, Vlm
 from seesay.weights.catalog import default_assistant
+from seesay.weights.hub import adapted_name
 
 ROWS = 8
 """Questions answered in one batch."""
@@ -176,6 +177,7 @@ def _reader(
 def chat(  # noqa: PLR0913  # every choice about a model
     name: str | Path | None = None,
     *,
+    adapter: str | Path | None = None,
     device: "str | torch.device | None" = None,
     dtype: "str | torch.dtype | None" = "auto",
     revision: str | None = None,
@@ -192,11 +194,12 @@ def chat(  # noqa: PLR0913  # every choice about a model
     the temperature that `ask` is given. `device` and `revision` are as in `seesay.load`; `dtype` is
     "auto" (measured on this machine), "float32", "bfloat16" or "float16". `weights` quantizes the
     language model to 8 or 4 bits, which is faster on a CPU and takes less memory; 4 bits change
-    answers more.
+    answers more. `adapter` is a folder with low-rank adapters in peft's format, which are merged
+    into the model.
 
     Raises UnknownModelError, DownloadError, WeightsError or ConfigError.
     """
-    name = name or default_assistant()
+    name = adapted_name(str(name or default_assistant()), adapter)
     files = load_assistant(
         name, device=device, dtype=dtype, revision=revision, template=template, weights=weights
     )

@@ -33,7 +33,8 @@ from seesay.models.vlm import Vlm
 from seesay.text import Text
 from seesay.weights.bundle import FILE, Bundle, load_bundle
 from seesay.weights.catalog import require_assistant
-from seesay.weights.hub import locate
+from seesay.weights.hub import locate, split_adapter
+from seesay.weights.lora import merge_adapter
 from seesay.weights.tensors import loading_as
 from seesay.weights.vlm_step import rows_per_picture
 
@@ -50,7 +51,7 @@ class AssistantFiles(PromptFiles):
 
 
 def load_assistant(
-    name: str | Path,
+    name: str,
     *,
     device: str | torch.device | None,
     dtype: str | torch.dtype | None,
@@ -58,20 +59,18 @@ def load_assistant(
     template: Source,
     weights: Bits | None,
 ) -> AssistantFiles:
-    """Loads a published vision-language model. Raises the same errors as `seesay.chat`."""
+    """Loads a published vision-language model, with an adapter if its name says so. Raises the same
+    errors as `seesay.chat`."""
     chosen = choose_device(device)  # a wrong setting fails before anything is downloaded
     number = choose_dtype(chosen, "auto" if dtype is None else dtype)
     if weights is not None:
         check_quantization(weights, chosen)
     _ = chat_template("llava-1.5", template)
-    require_assistant(str(name))
-    folder = locate(str(name), revision=revision).folder
+    base = split_adapter(name)[0]
+    require_assistant(base)
+    folder = locate(base, revision=revision).folder
     if (folder / FILE).is_file():
-        files = files_of(load_bundle(folder, name=str(name)), chosen, number)
-        files = replace(files, certainty=read_certainty(folder))
-        if weights is not None:
-            quantize(files.model, weights)
-        return files
+        return _load_own(name, folder, chosen, number, weights)
     published = read_published(folder)
     family = find_family(folder, published)
     tokenizer = family.vocabulary(folder)
@@ -81,6 +80,7 @@ def load_assistant(
         model = family.load(folder)
     if not isinstance(model, Model):
         raise _no_writer(folder, model)
+    merge_adapter(model, name, folder)
     model = model.to(chosen, number)
     if weights is not None:
         quantize(model, weights)
@@ -94,7 +94,7 @@ def load_assistant(
         captions = Captions(chat_template(other, template) if other else prompts, family.caption)
     opened = Opened(folder, model, published, preprocessor_settings(folder), template)
     return AssistantFiles(
-        name=str(name),
+        name=name,
         model=model,
         inputs=family.inputs(opened),
         tokenizer=tokenizer,
@@ -105,6 +105,18 @@ def load_assistant(
         context=context_of(model),
         device=chosen,
     )
+
+
+def _load_own(
+    name: str, folder: Path, device: torch.device, dtype: torch.dtype, weights: Bits | None
+) -> AssistantFiles:
+    """Loads a model in seesay's own layout."""
+    bundle = load_bundle(folder, name=name)
+    merge_adapter(bundle.model, name, folder)
+    files = replace(files_of(bundle, device, dtype), certainty=read_certainty(folder))
+    if weights is not None:
+        quantize(files.model, weights)
+    return files
 
 
 def files_of(

@@ -101,9 +101,10 @@ class ZeroShotClassifier:
         self.templates = None if templates is None else check_templates(templates)
         self.languages = tuple(language or detect_language(n) for n in self.names.values())
         words = tuple(self.names.values())
-        self._vectors = ensemble(
+        self.vectors = ensemble(
             embedder, self._sentences(words, self.languages), on_progress=on_progress
         )
+        """A unit vector for each label."""
         self._none = None if none_above is None else _NoneOfThese(embedder, words, self.languages)
 
     def __repr__(self) -> str:
@@ -146,7 +147,7 @@ class ZeroShotClassifier:
         chances: Float[np.ndarray, " images"] | None,
         top: int | None,
     ) -> list[Prediction]:
-        cosines = (vectors @ self._vectors.T).astype(np.float64)
+        cosines = (vectors @ self.vectors.T).astype(np.float64)
         probabilities = _softmax(self.embedder.scale * cosines)
         # A stable sort: equal scores keep the order in which the labels were given.
         order = np.argsort(-cosines, axis=1, kind="stable")

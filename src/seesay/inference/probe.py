@@ -1,15 +1,17 @@
-"""A linear probe: which class a picture belongs to, learned on a model's frozen vectors.
+"""A probe: which class a picture belongs to, learned on a model's frozen vectors.
 
-Logistic regression on the unit vectors that `Embedder.embed_images` returns, so a probe also works
-on vectors that are already stored. (CLIP's own figures rest on the features before the projection
+Either logistic regression, or Tip-Adapter, which adds to zero-shot classification what pictures
+nearby are. Both take the unit vectors that `Embedder.embed_images` returns, so vectors that are
+already stored, too. (CLIP's own figures of linear probes rest on the features before the projection
 into the shared space; Radford et al. 2021, appendix A.3.)
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,6 +25,8 @@ from seesay.text import Text
 FILE, TENSORS = "probe.json", "probe.safetensors"
 FORMAT = 1
 MOST_STEPS = 1000  # of L-BFGS, as CLIP's appendix has it
+EPOCHS, TIP_LR, TIP_BATCH = 20, 1e-3, 256  # of Tip-Adapter-F, as in its code for few-shot sets
+CHUNK = 1024  # pictures at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,18 +56,32 @@ class ProbePredictions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearProbe:
-    """A linear classifier with a row of `weight` per class, for the model that it was fitted on."""
+class Probe(ABC):
+    """A classifier of pictures on the vectors of the model that it was fitted to."""
 
     labels: tuple[str, ...]
-    weight: Float[np.ndarray, "labels embed"]
-    bias: Float[np.ndarray, " labels"]
-    l2: float
-    """Strength of the regularisation, as in `fit_probe`."""
     model: str
     """Name of the model."""
     fingerprint: str
     """Fingerprint of the model's weights."""
+
+    method: ClassVar[str]
+    """Its name in probe.json."""
+    settings: ClassVar[tuple[str, ...]]
+    """Its fields that are numbers, in probe.json."""
+    tensors: ClassVar[tuple[str, ...]]
+    """Its fields that are arrays, in probe.safetensors."""
+
+    @abstractmethod
+    def logits(
+        self, vectors: Float[np.ndarray, "images embed"]
+    ) -> Float[np.ndarray, "images labels"]:
+        """How much each class is favoured for each picture: logarithms of probabilities, up to a
+        constant."""
+
+    @abstractmethod
+    def _check(self) -> None:
+        """Raises ValueError if the arrays do not go together."""
 
     def classify(
         self,
@@ -113,7 +131,7 @@ class LinearProbe:
         self, vectors: Float[np.ndarray, "images embed"]
     ) -> Float[np.ndarray, "images labels"]:
         """Probability of each class, for each picture."""
-        logits = vectors.astype(np.float64) @ self.weight.T + self.bias
+        logits = self.logits(vectors).astype(np.float64)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
 
@@ -125,21 +143,23 @@ class LinearProbe:
         check_replaceable(folder)
         described = {
             "format": FORMAT,
+            "method": self.method,
             "model": self.model,
             "fingerprint": self.fingerprint,
-            "l2": self.l2,
+            **{name: getattr(self, name) for name in self.settings},
             "labels": self.labels,
             "report": report or {},
         }
         with write_whole_folder(folder, replace=True) as unfinished:
             text = json.dumps(described, indent=1, ensure_ascii=False)
             (unfinished / FILE).write_text(f"{text}\n", encoding="utf-8")
-            save_file({"weight": self.weight, "bias": self.bias}, unfinished / TENSORS)
+            arrays = {name: getattr(self, name) for name in self.tensors}
+            save_file(arrays, unfinished / TENSORS)
 
-    @classmethod
-    def load(cls, folder: Path) -> "LinearProbe":
-        """Load a probe that `save` wrote. Raises WeightsError if the folder holds no complete
-        probe."""
+    @staticmethod
+    def load(folder: Path) -> "Probe":
+        """Load a probe of any method that `save` wrote. Raises WeightsError if the folder holds no
+        complete probe."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
@@ -148,16 +168,12 @@ class LinearProbe:
             tensors = load_file(folder / TENSORS)
             if described["format"] != FORMAT:
                 raise ValueError(f"it is of format {described['format']!r}")
-            probe = cls(
-                labels=tuple(map(str, described["labels"])),
-                weight=tensors["weight"],
-                bias=tensors["bias"],
-                l2=float(described["l2"]),
-                model=str(described["model"]),
-                fingerprint=str(described["fingerprint"]),
-            )
-            if not probe.weight.shape[0] == len(probe.bias) == len(probe.labels):
-                raise ValueError(f"it has {len(probe.labels)} labels for {len(probe.weight)} rows")
+            kind = METHODS[described.get("method", LinearProbe.method)]  # older ones name none
+            fields: dict[str, Any] = {name: float(described[name]) for name in kind.settings}
+            fields |= {name: str(described[name]) for name in ("model", "fingerprint")}
+            fields |= {name: tensors[name] for name in kind.tensors}
+            probe = kind(labels=tuple(map(str, described["labels"])), **fields)
+            probe._check()
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise WeightsError(
                 Text(
@@ -168,6 +184,81 @@ class LinearProbe:
                 )
             ) from None
         return probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearProbe(Probe):
+    """A logistic regression with a row of `weight` per class."""
+
+    weight: Float[np.ndarray, "labels embed"]
+    bias: Float[np.ndarray, " labels"]
+    l2: float
+    """Strength of the regularisation, as in `fit_probe`."""
+
+    method = "linear"
+    settings = ("l2",)
+    tensors = ("weight", "bias")
+
+    def logits(
+        self, vectors: Float[np.ndarray, "images embed"]
+    ) -> Float[np.ndarray, "images labels"]:
+        return vectors.astype(np.float64) @ self.weight.T + self.bias
+
+    def _check(self) -> None:
+        if not self.weight.shape[0] == len(self.bias) == len(self.labels):
+            raise ValueError(f"it has {len(self.labels)} labels for {len(self.weight)} rows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TipAdapter(Probe):
+    """Zero-shot classification, with votes of the pictures that a picture is near to
+    (Tip-Adapter, Zhang et al. 2022, arXiv 2207.09519):
+
+        scale * vectors @ texts.T + alpha * exp(-beta * (1 - vectors @ keys.T)) @ one_hot(values)
+    """
+
+    texts: Float[np.ndarray, "labels embed"]
+    """Unit vectors of the classes' sentences."""
+    keys: Float[np.ndarray, "pictures embed"]
+    """Vectors of the pictures that it was fitted to, or what training has made of them."""
+    values: Int[np.ndarray, " pictures"]
+    """The number of the class of each."""
+    scale: float
+    """The model's factor of cosines: 100 in CLIP."""
+    alpha: float
+    """Weight of the pictures' votes."""
+    beta: float
+    """How fast a vote fades with distance."""
+
+    method = "tip"
+    settings = ("scale", "alpha", "beta")
+    tensors = ("texts", "keys", "values")
+
+    def logits(
+        self, vectors: Float[np.ndarray, "images embed"]
+    ) -> Float[np.ndarray, "images labels"]:
+        return self.scale * vectors @ self.texts.T + self.alpha * self.votes(vectors)
+
+    def votes(
+        self, vectors: Float[np.ndarray, "images embed"]
+    ) -> Float[np.ndarray, "images labels"]:
+        """The sum of the votes for each class."""
+        one_hot = np.eye(len(self.labels), dtype=np.float32)[self.values]
+        votes = np.empty((len(vectors), len(self.labels)), np.float32)
+        for start in range(0, len(vectors), CHUNK):
+            some = slice(start, start + CHUNK)
+            votes[some] = np.exp(self.beta * (vectors[some] @ self.keys.T - 1)) @ one_hot
+        return votes
+
+    def _check(self) -> None:
+        classes, pictures = len(self.labels), len(self.keys)
+        if len(self.texts) != classes or self.values.shape != (pictures,):
+            raise ValueError(f"it has {classes} labels for {len(self.texts)} rows of texts")
+        if pictures and not 0 <= self.values.min() <= self.values.max() < classes:
+            raise ValueError(f"its values are not all numbers of {classes} labels")
+
+
+METHODS: dict[str, type[Probe]] = {one.method: one for one in (LinearProbe, TipAdapter)}
 
 
 def check_replaceable(folder: Path) -> None:
@@ -219,6 +310,35 @@ def fit_probe(
 
     optimizer.step(closure)
     return weight.detach().numpy(), bias.detach().numpy()
+
+
+def train_keys(adapter: TipAdapter, seed: int) -> Iterator[TipAdapter]:
+    """Trains the keys to classify the pictures that they are the vectors of, as Tip-Adapter-F does,
+    with alpha and beta as they are; yields the adapter after each epoch. The values are frozen, and
+    so is the model, whose vectors are computed once: without the crops of the paper, a picture
+    would always be next to its own key, so that its vote does not count. Keys stay unit vectors,
+    else a large beta would let votes grow without end."""
+    import torch
+    import torch.nn.functional as F
+
+    x, y = torch.from_numpy(adapter.keys), torch.from_numpy(adapter.values)
+    zero_shot = adapter.scale * x @ torch.from_numpy(adapter.texts).T
+    values = F.one_hot(y, len(adapter.labels)).to(x.dtype)
+    keys = x.clone().requires_grad_()
+    optimizer = torch.optim.AdamW([keys], lr=TIP_LR, eps=1e-4)
+    steps = EPOCHS * -(-len(x) // TIP_BATCH)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    drawn = torch.Generator().manual_seed(seed)
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(x), generator=drawn).split(TIP_BATCH):
+            votes = torch.exp(adapter.beta * (x[rows] @ F.normalize(keys).T - 1))
+            votes = votes.scatter(1, rows[:, None], 0.0)
+            loss = F.cross_entropy(zero_shot[rows] + adapter.alpha * votes @ values, y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        yield replace(adapter, keys=F.normalize(keys.detach()).numpy())
 
 
 def check_classes(labels: Sequence[str]) -> tuple[str, ...]:

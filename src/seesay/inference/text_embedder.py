@@ -32,7 +32,7 @@ from seesay.inference.embedder import (
     require_images,
 )
 from seesay.inference.numpy_layers import ACTIVATIONS, LAYOUT, NOT_WHOLE, StoredWeights, softmax
-from seesay.weights.hub import Located, locate
+from seesay.weights.hub import Located, locate, split_adapter
 
 if TYPE_CHECKING:
     from seesay.inference.embedder import Embedder
@@ -47,6 +47,8 @@ def load_texts(name: str, whole: "Callable[[], Embedder] | None" = None) -> "Tex
 
     Raises UnknownModelError or DownloadError.
     """
+    if split_adapter(name)[1] is not None:
+        return None
     found = locate(name)
     file = found.folder / LAYOUT
     if not file.is_file():

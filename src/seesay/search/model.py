@@ -26,7 +26,7 @@ from seesay.weights.catalog import (
     require_embedding,
     unknown_model,
 )
-from seesay.weights.hub import is_repository
+from seesay.weights.hub import adapted_name, is_repository, split_adapter
 
 Loader = Callable[[str], Embedder]
 """Loads a model by name; collections that share a loader load each model once."""
@@ -237,10 +237,14 @@ def draft_of(embedder: Embedder | TextEmbedder) -> EmbeddingSpaceDraft:
 
 
 def model_id(name: str) -> str:
-    """Returns the one name of a model: its alias in the catalogue, or the full path of its folder.
+    """Returns the one name of a model: its alias in the catalogue, or the full path of its folder,
+    and with an adapter the full path of that too.
 
     Raises UnknownModelError, suggesting similar names, if it is neither of these and cannot be a
     hub repository, and ConfigError if it answers and does not embed."""
+    name, adapter = split_adapter(name)
+    if adapter is not None:
+        return adapted_name(model_id(name), adapter)
     require_embedding(name)
     entry = find(name)
     if entry is not None:

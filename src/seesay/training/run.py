@@ -366,7 +366,8 @@ class _Run:
 
     def _tell(self, number: int, measured: Mapping[str, float]) -> None:
         if self._log is not None and measured:
-            self._log.write(number, measured)
+            examples = self._outputs.examples
+            self._log.write(number, {**measured, **({"examples": examples} if examples else {})})
             shown = "  ".join(f"{name} {value:.3f}" for name, value in measured.items())
             self._say(f"step {number}: {shown}")
 

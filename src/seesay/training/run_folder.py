@@ -9,7 +9,7 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from seesay.data.files import write_whole
 from seesay.errors import ConfigError, TrainingError
+from seesay.evaluation.answers import Answers
 from seesay.evaluation.measure import evaluate
 from seesay.inference.answer_classifier import AnswerClassifier
 from seesay.inference.assistant import LocalAssistant
@@ -194,6 +195,8 @@ class Outputs:
         self._words = words_of(bundle)
         self.before: Mapping[str, float] = {}
         """What was measured before the first step."""
+        self.examples: list[dict[str, Any]] = []
+        """Some answers of the last measurement, for the report of a sweep."""
 
     def measure(self) -> Mapping[str, float]:
         """Measures what the recipe asks for, on the running average if there is one. Errors of the
@@ -206,7 +209,11 @@ class Outputs:
         def measured() -> Mapping[str, float]:
             if not self._processes.first:
                 return {}
-            return evaluate(_ready(self._with_weights(weights)), measures)
+            model: Any = _ready(self._with_weights(weights))
+            values = evaluate(model, measures)
+            asking = [one for one in measures if isinstance(one, Answers)]
+            self.examples = [asdict(one) for many in asking for one in many.examples(model)]
+            return values
 
         return in_every_process(measured)[0]
 

@@ -1,5 +1,5 @@
-"""Reports of a sweep: a CSV with every value, a self-contained page of tables and curves, and a
-table for the documentation, so that nobody copies figures by hand."""
+"""Reports of a sweep: a CSV with every value, a self-contained page of tables, curves and answers
+side by side, and a table for the documentation, so that nobody copies figures by hand."""
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from html import escape
 from math import floor, isfinite, log10
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from seesay.data.files import write_text
 from seesay.data.tables import write_csv
+from seesay.errors import DataError
+from seesay.evaluation.answers import Answers
 from seesay.evaluation.report import Table, format_value, html_page, html_table, markdown_table
+from seesay.evaluation.worst_answers import STYLE, figure, thumbnails
 from seesay.training.sweep import (
     Cell,
     Runner,
@@ -25,6 +28,9 @@ from seesay.training.sweep import (
 # Logged at each step under these names, besides the measures.
 COSTS = ("seconds", "memory_mib", "trained_parameters")
 KNOWN = ("step", "loss", "scale", "bias", *COSTS)
+EXAMPLES = "examples"
+"""Logged at a measurement of answers: some of them."""
+BEFORE = "before 训练前"
 NOTHING = "No measurement yet 还没有结果"
 Points = Sequence[tuple[float, float]]
 
@@ -86,7 +92,8 @@ def run_and_report(
     write_text(folder / "report.html", sweep_page(config, cells, summary))
     write_text(folder / "report.csv", sweep_csv(cells))
     first = f"{markdown_table(_comparison(summary))}\n" if summary.rows else ""
-    write_text(folder / "report.md", first + sweep_markdown(config, cells))
+    tables = first + sweep_markdown(config, cells) + answers_markdown(cells)
+    write_text(folder / "report.md", tables)
     for name, chart in summary.charts.items():
         write_text(folder / f"{name}.svg", chart)
     return SweepReport(folder, last_rows(config, cells), summary)
@@ -112,6 +119,7 @@ def measurements(cells: Sequence[Cell]) -> list[dict[str, Any]]:
             rows.append(
                 {"run": cell.name, **cell.choices, **state, **line, "epoch": _epoch(cell, line)}
             )
+            rows[-1].pop(EXAMPLES, None)
     return rows
 
 
@@ -198,6 +206,7 @@ def sweep_page(
         parts.append(_table(begun, "Before the first step 训练开始之前"))
     parts.append(legend([cell.name for cell in cells]))
     parts.append(_side_by_side(charts))
+    parts.append(_answers_html(cells))
     running = ", ".join(cell.name for cell in cells if not cell.finished)
     note = f"Not finished 未完成: {running}" if running else ""
     return html_page(config.title, "\n".join(parts), note=note)
@@ -239,6 +248,81 @@ def _table(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         return f"<p>{NOTHING}</p>"
     cells = [[format_value(value) for value in row.values()] for row in rows]
     return html_table(Table(title, list(rows[0]), cells))
+
+
+# Answers side by side
+
+
+class SweepQuestion(NamedTuple):
+    """A question that the runs of a sweep have answered."""
+
+    language: str
+    record: int
+    question: str
+    truth: str
+
+
+def answers_by_question(cells: Sequence[Cell]) -> dict[str, dict[SweepQuestion, str]]:
+    """Returns the answers by question, before the first step and at the end of each run. Where runs
+    began with different answers, each has its own before."""
+    begun: dict[str, dict[SweepQuestion, str]] = {}
+    ended: dict[str, dict[SweepQuestion, str]] = {}
+    for cell in cells:
+        for line in cell.log:
+            if line.get(EXAMPLES):
+                (ended if line["step"] else begun)[cell.name] = {
+                    SweepQuestion(*(one[name] for name in SweepQuestion._fields)): one["answer"]
+                    for one in line[EXAMPLES]
+                }
+    different = [one for one in begun.values() if one != next(iter(begun.values()))]
+    before = {f"{BEFORE} ({name})" if different else BEFORE: one for name, one in begun.items()}
+    return before | ended
+
+
+def answers_table(cells: Sequence[Cell]) -> Table:
+    """The answers with a row for each question; no rows if no run has kept any."""
+    columns = answers_by_question(cells)
+    asked = dict.fromkeys(one for answers in columns.values() for one in answers)
+    head = ("question 问题", "truth 正确答案", *columns)
+    rows = [
+        [one.question, one.truth, *(answers.get(one, "") for answers in columns.values())]
+        for one in asked
+    ]
+    return Table("Answers side by side 回答对比", head, rows)
+
+
+def answers_markdown(cells: Sequence[Cell]) -> str:
+    """The same as a further Markdown table; empty without answers."""
+    _, head, rows, _ = answers_table(cells)
+    plain = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    return f"\n{markdown_table(Table('', plain[0], plain[1:]))}" if rows else ""
+
+
+def _answers_html(cells: Sequence[Cell]) -> str:
+    """The same with the pictures that the questions are about, as far as they are at hand."""
+    table, columns = answers_table(cells), answers_by_question(cells)
+    asked = dict.fromkeys(one for answers in columns.values() for one in answers)
+    if not asked:
+        return ""
+    pictures = _pictures(cells[0], {one.record for one in asked})
+    figures = [
+        figure(
+            pictures.get(one.record, ()),
+            [(name, text or "–") for name, text in zip(table.head, row, strict=True)],
+            "(picture not available 图片已不可用)",
+        )
+        for one, row in zip(asked, table.rows, strict=True)
+    ]
+    return f'{STYLE}<h2>{table.title}</h2><div class="worst">{"".join(figures)}</div>'
+
+
+def _pictures(cell: Cell, records: set[int]) -> dict[int, tuple[bytes, ...]]:
+    measures = [m for m in cell.recipe.evaluation.measures.values() if isinstance(m, Answers)]
+    try:
+        known = measures[0].records if measures else ()
+    except (DataError, OSError):  # moved since
+        return {}
+    return {at: tuple(thumbnails([known[at].image])) for at in records if at < len(known)}
 
 
 # Charts, without any script or library

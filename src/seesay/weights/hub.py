@@ -36,6 +36,7 @@ from seesay.weights.hub_clients import (
 
 HubName = Literal["huggingface", "modelscope"]
 
+_WITH = " + "
 IMAGE_HALF = "image_half"
 """Subfolder of a local copy with the other half of a model published in two halves."""
 
@@ -49,6 +50,20 @@ class Located:
     """The image half, for models published in two halves (Taiyi-CLIP)."""
     revision: str
     """The commit that the folder holds; empty if unknown."""
+
+
+def adapted_name(name: str, adapter: str | Path | None) -> str:
+    """The name of a model with an adapter on it, under which its vectors and answers are kept, as
+    in "seesay-base + /home/me/adapter". Every function that loads a model takes it as well."""
+    if adapter is None:
+        return name
+    return f"{name}{_WITH}{Path(adapter).expanduser().absolute()}"
+
+
+def split_adapter(name: str) -> tuple[str, Path | None]:
+    """The model and the folder of the adapter that `adapted_name` has joined."""
+    model, found, adapter = name.partition(_WITH)
+    return (model, Path(adapter)) if found and not os.path.isdir(name) else (name, None)
 
 
 def resolve(

@@ -24,11 +24,20 @@ from seesay.data.files import write_whole_folder
 from seesay.data.model_files import read_json
 from seesay.errors import ConfigError, WeightsError
 from seesay.models.decoder import Decoder
-from seesay.models.lora import DEFAULT, LAYERS, LoraConfig, adapted_parts, linear_places
+from seesay.models.lora import (
+    DEFAULT,
+    LAYERS,
+    LoraConfig,
+    adapted_parts,
+    linear_places,
+    merge_lora,
+)
 from seesay.text import Text
 from seesay.weights import dual_encoder
+from seesay.weights.catalog import find, find_assistant
 from seesay.weights.decoder_rules import LLAMA_MODULES
 from seesay.weights.decoders import DECODERS, KNOWN, read_decoder
+from seesay.weights.hub import is_repository, split_adapter
 from seesay.weights.settings import every_setting
 from seesay.weights.tensors import (
     NUMBER,
@@ -306,6 +315,46 @@ def load_adapter(
     return _as_ours(config, {ours: len(found["A"]) for ours, found, _ in parts}, model)
 
 
+def merge_adapter(model: nn.Module, whole_name: str, base: Path) -> None:
+    """Merges the adapter that a name has in it (`adapted_name`), if any, into the model from the
+    folder `base`, in place. Raises WeightsError unless the adapter is one of this model."""
+    name, folder = split_adapter(whole_name)
+    if folder is None:
+        return
+    if (folder / "seesay.json").is_file():
+        raise _unread(folder, Text("it is a whole model", "它是一个完整的模型"))
+    if not (folder / CONFIG).is_file():
+        raise _unread(folder, Text(f"there is no {CONFIG} in it", f"里面没有 {CONFIG}"))
+    recorded = read_json(folder / CONFIG).get("base_model_name_or_path")
+    if isinstance(recorded, str) and _differ(recorded, name):
+        raise WeightsError(
+            Text(
+                f"the adapter in {folder} is of {recorded:.100}, and the model is {name}; expected "
+                "the same. Choose that model, or, if it is the same under another name, correct "
+                f"base_model_name_or_path in {CONFIG}",
+                f"{folder} 里的适配器属于 {recorded:.100}，而模型是 {name}；两者应相同；"
+                f"请选用那个模型，若只是名称不同，请改正 {CONFIG} 里的 base_model_name_or_path",
+            )
+        )
+    load_adapter(model, folder, base)
+    merge_lora(model)
+
+
+def _differ(recorded: str, name: str) -> bool:
+    """Whether both are names of published models, and not of the same. The owner does not count,
+    for many publish copies; what a folder holds cannot be told, and a folder may have moved."""
+
+    def published(one: str) -> str:
+        entry = find(one) or find_assistant(one)
+        if entry is None and (not is_repository(one) or Path(one).expanduser().exists()):
+            return ""
+        whole = one if entry is None else entry.repo or entry.alias
+        return whole.rpartition("/")[2].casefold()
+
+    both = published(recorded), published(name)
+    return "" not in both and both[0] != both[1]
+
+
 def _layers(folder: Path, config: LoraConfig) -> dict[str, Tensors]:
     """The tensors of each published layer, as A, B and magnitude_vector. Raises WeightsError for
     others, and if none changes anything."""
@@ -391,12 +440,13 @@ def _as_ours(config: LoraConfig, ranks: Mapping[str, int], model: nn.Module) -> 
     )
 
 
-def _unread(path: Path, reason: str) -> WeightsError:
+def _unread(path: Path, reason: Text | str) -> WeightsError:
+    why = Text.of(reason)
     return WeightsError(
         Text(
-            f"{path} cannot be used ({reason}); expected an adapter that peft or seesay saved for "
+            f"{path} cannot be used ({why.en}); expected an adapter that peft or seesay saved for "
             "this model: choose another folder",
-            f"{path} 不能用（{reason}）；应为 peft 或 seesay 为这个模型保存的适配器；"
+            f"{path} 不能用（{why.zh}）；应为 peft 或 seesay 为这个模型保存的适配器；"
             "请换一个文件夹",
         )
     )

@@ -253,7 +253,7 @@ def test_what_is_trained_must_be_adapters_alone(recipe, folder):
         full = replace(recipe().model, lora=None)
         settings = replace(recipe(), model=full)
         make_objectives(settings, make_model(settings, "made"), CPU)
-    with pytest.raises(ConfigError, match="are no weights"):
+    with pytest.raises(ConfigError, match="are not valid weights"):
         PreferenceConfig(source="s", preference=0.0)
 
 

@@ -194,7 +194,7 @@ def _unbounded(columns: Sequence[Column]) -> list[Text]:
         return []
     return [
         Text(
-            f"Not in the average, since it has no upper bound or less is better: {names}.",
+            f"Not in the average, because it has no upper bound or lower is better: {names}.",
             f"没有上限或越低越好，不计入平均分：{names}。",
         )
     ]

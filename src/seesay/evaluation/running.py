@@ -197,8 +197,8 @@ def _instruction(file: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             Text(
-                f"{file} cannot be read ({error}), expected a text for the judge: correct the path",
-                f"{file} 无法读取（{error}）；应为给评判模型的文字；请改正路径",
+                f"{file} cannot be read ({error}), expected a judge prompt: correct the path",
+                f"{file} 无法读取（{error}）；应为评判模型的提示词；请改正路径",
             )
         ) from None
 

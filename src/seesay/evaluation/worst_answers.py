@@ -116,7 +116,7 @@ def worst_html(sheets: Sequence[WorstAnswers], language: str = "en") -> str:
     parts = [STYLE]
     for one in sheets:
         title = Text(
-            f"{one.task}: the lowest scores by {one.scorer}", f"{one.task}：{one.scorer} 得分最低"
+            f"{one.task}: lowest scores by {one.scorer}", f"{one.task}：{one.scorer} 得分最低"
         ).in_language(language)
         figures = "".join(_figure(one, answer, score, language) for answer, score in one.answers)
         parts.append(f'<h2>{escape(title)}</h2><div class="worst">{figures}</div>')
@@ -131,7 +131,7 @@ def _figure(sheet: WorstAnswers, answer: StoredAnswer, score: float, language: s
     )
     lines = (
         (Text("question", "问题"), answer.prompt),
-        (Text("truth", "真值"), _truth(answer)),
+        (Text("reference answer", "标准答案"), _truth(answer)),
         (Text("answer", "回答"), answer.answer or Text("(empty)", "（空）").in_language(language)),
         (Text("score", "得分"), format_value(score)),
         (Text("sample", "样本"), answer.sample),

@@ -1,10 +1,10 @@
-"""Runs a suite: opens a model, has it asked, and scores the answers.
+"""Runs a suite: opens a model, asks it the questions, and scores the answers.
 
     with AnswerStore(Path("answers.sqlite"), {"model": "..."}) as store:
         report = run_suite(suite, open_model("seesay-assistant"), store)
 
-Each answer is stored when it comes; a run that was killed goes on behind the last one and ends with
-the same values. What a task cannot use is left out and counted, and a task that cannot be read does
+Each answer is stored as it arrives; a killed run resumes after the last one and ends with the same
+values. Samples that a task cannot use are left out and counted, and a task that cannot be read does
 not stop the others.
 """
 
@@ -35,7 +35,7 @@ from seesay.weights.catalog import find
 
 Model = Assistant | Embedder
 Progress = Callable[[str, int, int, int], None]
-"""Is given the task, the samples done, all of them, and those left out."""
+"""Called with the task and the numbers of samples done, in total, and left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,8 @@ class NamedJudge:
 def open_model(
     name: str | None, *, endpoint: str | None = None, device: str | None = None
 ) -> Model:
-    """Opens a model that answers, or else one that makes vectors. Raises what `open_assistant`
-    raises if it is neither."""
+    """Opens a model that answers questions, or else an embedding model. Raises what
+    `open_assistant` raises if it is neither."""
     if name is not None and endpoint is None and find(name) is not None:
         return load(name, device=device)
     try:
@@ -73,8 +73,8 @@ def run_suite(
     others: OtherProcesses | None = None,
     on_progress: Progress = lambda task, done, total, left_out: None,
 ) -> SuiteReport:
-    """Asks what has not been answered, and scores all answers. Raises EndpointError for an endpoint
-    that fails again and again; what came before is stored."""
+    """Asks the questions without a stored answer, and scores all answers. Raises EndpointError for
+    an endpoint that keeps failing; earlier answers stay stored."""
     scores: list[Scores] = []
     skipped: list[str] = []
     for name, task in suite.tasks.items():

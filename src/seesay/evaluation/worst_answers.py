@@ -1,5 +1,5 @@
-"""The worst answers of a run, for people to look at: picture, question, truth, answer and score of
-those that scored lowest in each task, as part of an HTML page."""
+"""The lowest-scored answers of each task as part of an HTML page: picture, question, reference
+answer, answer and score."""
 
 import base64
 import io
@@ -53,9 +53,8 @@ class WorstAnswers:
 def worst_answers(
     suite: SuiteConfig, store: AnswerStore, report: SuiteReport, number: int
 ) -> list[WorstAnswers]:
-    """Finds the `number` worst answers of each task by its first scorer that has a score for each
-    answer, and reads their pictures again from the data of the task. Answers that are all right
-    are none of the worst."""
+    """Finds the `number` lowest-scored answers of each task by its first scorer that scores answers
+    one by one, and reads their pictures again from the data. Fully right answers are left out."""
     sheets = []
     for name, task in suite.tasks.items():
         scorers = [one.scorer for one in report.scores if one.task == name and one.values]

@@ -164,7 +164,7 @@ def test_records_without_questions_are_counted(table, tmp_path):
     report = converted(table, tmp_path / "out", "ms-swift")
     assert (report.good, report.bad, report.unasked) == (2, 0, 1)
     table.write_text('{"image": "b.png", "en": "A blue square."}', "utf-8")
-    with pytest.raises(DataError, match="no question with an answer"):
+    with pytest.raises(DataError, match="no questions with answers"):
         converted(table, tmp_path / "none", "ms-swift")
 
 

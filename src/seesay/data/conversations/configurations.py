@@ -150,7 +150,7 @@ def _template_of(model: str) -> str | None:
 
 def _text(command: str, versions: str, settings: Mapping[str, Any]) -> str:
     lines = [f"# In this folder: {command}", f"# 在本文件夹里运行：{command}"]
-    lines += [f"# Tested with / 已用以下版本验证能读取：{versions}"]
+    lines += [f"# Read without errors by / 已用以下版本验证能读取：{versions}"]
     for name, value in settings.items():
         if isinstance(value, Mapping):
             lines += [f"{name}:", *(f"  {key}: {_scalar(one)}" for key, one in value.items())]

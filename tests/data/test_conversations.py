@@ -62,8 +62,8 @@ def test_each_bad_sample_has_one_line_with_its_place(samples):
     reasons = {
         "none": "none.png is missing",
         "few": "1 <image> and 2 pictures, expected as many of each",
-        "torn": "torn.png is no picture that Pillow reads",
-        "silent": "the turns are user, expected user and assistant in turn",
+        "torn": "torn.png is not a picture that Pillow can read",
+        "silent": "the roles of the turns are user, expected user and assistant in turn",
     }
     assert len(report.problems) == BAD
     for problem, (name, reason) in zip(report.problems, reasons.items(), strict=True):
@@ -164,7 +164,7 @@ def test_records_without_questions_are_counted(table, tmp_path):
     report = converted(table, tmp_path / "out", "ms-swift")
     assert (report.good, report.bad, report.unasked) == (2, 0, 1)
     table.write_text('{"image": "b.png", "en": "A blue square."}', "utf-8")
-    with pytest.raises(DataError, match="no question with an answer"):
+    with pytest.raises(DataError, match="no questions with answers"):
         converted(table, tmp_path / "none", "ms-swift")
 
 
@@ -294,8 +294,8 @@ def test_a_list_is_read_in_pieces_up_to_where_it_breaks(tmp_path, monkeypatch, b
     first, second, third, torn = read_rows(file)
     assert (first.value, third.value) == ({"a": "一"}, {"b": [1, 2]})
     assert (first.place, third.place) == (f"{file} line 1", f"{file} line 3")
-    assert "line 2 is no sample (it is int" in str(second)
-    assert "line 5 is no sample" in str(torn)
+    assert "line 2 is not a sample (it is int" in str(second)
+    assert "line 5 is not a sample" in str(torn)
 
 
 def test_json_lines_end_with_their_lines_alone(tmp_path):
@@ -303,13 +303,15 @@ def test_json_lines_end_with_their_lines_alone(tmp_path):
     file.write_bytes('{"a": "one\u2028two\x85"}\r\n\r\n{"b"\r\n{"c": 1}'.encode())
     first, damaged, last = read_rows(file)
     assert (first.value, last.value) == ({"a": "one\u2028two\x85"}, {"c": 1})
-    assert "line 3 is no sample" in str(damaged) and last.place.endswith("line 4")
+    assert "line 3 is not a sample" in str(damaged) and last.place.endswith("line 4")
 
 
 def test_an_unfinished_list_is_named(tmp_path):
     (tmp_path / "torn.json").write_text('[{"a": 1},\n', "utf-8")
     first, torn = read_rows(tmp_path / "torn.json")
-    assert first.value == {"a": 1} and "line 2 is no sample (the list has no end)" in str(torn)
+    assert first.value == {"a": 1} and "line 2 is not a sample (the list is not closed)" in str(
+        torn
+    )
 
 
 def test_nothing_is_left_where_nothing_can_be_converted(tmp_path):

@@ -160,7 +160,11 @@ def test_winoground_has_two_pictures_without_endings(pictures, embedder):
         ("aro", [{"image_path": "red.png"}], "has no true_caption"),
         ("winoground", {"image_0": "red"}, "has no image_1"),
         ("contrasts", {"images": ["red.png"]}, "has no captions"),
-        ("contrasts", {"images": ["no.png"], "captions": ["a", "b"]}, "no.png, which is not there"),
+        (
+            "contrasts",
+            {"images": ["no.png"], "captions": ["a", "b"]},
+            "no.png, which does not exist",
+        ),
         ("contrasts", {"images": ["red.png"], "captions": ["a b", "A  b"]}, "stands twice"),
         ("contrasts", {"images": ["red.png"], "captions": ["a"]}, "at least one foil"),
     ],

@@ -156,7 +156,7 @@ def test_a_model_of_entailment_checks_texts_in_place_of_the_one_that_writes(
     assert len(model.asked) == 1  # not for its own yes or no
     if status != "answered":
         assert answer.dropped[0].reason.en == "it does not follow from the evidence"
-    with pytest.raises(ConfigError, match="nothing to check in the mode quote"):
+    with pytest.raises(ConfigError, match="nothing to check in quote mode"):
         ask(question, notes, verifier=str(folder))
 
 

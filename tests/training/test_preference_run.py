@@ -249,11 +249,11 @@ def test_a_crop_is_a_small_part_and_always_the_same():
 
 
 def test_what_is_trained_must_be_adapters_alone(recipe, folder):
-    with pytest.raises(ConfigError, match="would be trained; expected adapters alone"):
+    with pytest.raises(ConfigError, match="would be trained; expected only adapters"):
         full = replace(recipe().model, lora=None)
         settings = replace(recipe(), model=full)
         make_objectives(settings, make_model(settings, "made"), CPU)
-    with pytest.raises(ConfigError, match="are no weights"):
+    with pytest.raises(ConfigError, match="are not valid weights"):
         PreferenceConfig(source="s", preference=0.0)
 
 

@@ -39,8 +39,8 @@ System = Annotated[
 ]
 
 
-_CLEARED = Text("a new conversation begins", "已开始新对话")
-_ADDED = Text("added; now ask about it", "已添加；现在可以提问")
+_CLEARED = Text("started a new conversation", "已开始新对话")
+_ADDED = Text("added; ask about it now", "已添加；现在可以提问")
 
 
 @with_answering()
@@ -119,7 +119,7 @@ def _take(talk: _Talk, line: str, *, typed: bool) -> None:
         except KeyboardInterrupt:  # stops this answer and drops it
             if not typed:
                 raise
-            warn(say("stopped; ask again, or /quit", "已停止；可重新提问，或用 /quit 退出"))
+            warn(say("stopped; ask again, or type /quit", "已停止；可重新提问，或用 /quit 退出"))
     elif name == "/help" or (command and command.takes_path and not rest.strip()):
         warn(localized(talk.help))
     elif command is None:
@@ -153,7 +153,7 @@ def _unknown(command: str, commands: Text) -> ConfigError:
 class _Questions:
     """The conversation with a collection."""
 
-    help = Text("/clear starts over, /quit ends", "/clear 重新开始，/quit 退出")
+    help = Text("/clear starts over, /quit exits", "/clear 重新开始，/quit 退出")
 
     def __init__(self, inquiring: Inquiry) -> None:
         self._inquiring = inquiring
@@ -172,7 +172,7 @@ class _Session:
     """The conversation about pictures, and those to send with the next question."""
 
     help = Text(
-        "/image PATH adds a picture or video to the next question, /clear starts over, /quit ends",
+        "/image PATH adds a picture or video to the next question, /clear starts over, /quit exits",
         "/image 路径 为下一个问题添加图片或视频，/clear 重新开始，/quit 退出",
     )
 

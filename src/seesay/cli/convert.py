@@ -20,8 +20,8 @@ To = Annotated[
     typer.Option(
         "--to",
         help=say(
-            "Format to write; what is read is told from its content.",
-            "写出的格式；读入的格式按内容判断。",
+            "Format to write; the input format is detected from the content.",
+            "写出的格式；读入的格式按内容自动识别。",
         ),
     ),
 ]
@@ -33,7 +33,7 @@ NewFolder = Annotated[
         metavar="FOLDER",
         help=say(
             "New folder for the samples and the toolkit's configurations.",
-            "新文件夹，放样本和训练工具的配置。",
+            "存放样本和训练工具配置的新文件夹。",
         ),
     ),
 ]
@@ -42,8 +42,8 @@ CheckAlone = Annotated[
     typer.Option(
         "--check",
         help=say(
-            "Only count placeholders and pictures, and name bad samples.",
-            "只核对占位符与图片的数目，列出有问题的样本。",
+            "Only check the placeholders and pictures of the samples, and list the bad ones.",
+            "只检查样本的占位符和图片，列出有问题的样本。",
         ),
     ),
 ]
@@ -53,8 +53,8 @@ ImageFolder = Annotated[
         "--images",
         metavar="FOLDER",
         help=say(
-            "Where relative paths of pictures start; else the folder of the file.",
-            "图片相对路径的起点；默认是文件所在的文件夹。",
+            "Folder that picture paths are relative to; default: the folder of the file.",
+            "图片的相对路径从这个文件夹算起；默认是文件所在的文件夹。",
         ),
     ),
 ]
@@ -63,8 +63,8 @@ CopyFiles = Annotated[
     typer.Option(
         "--copy",
         help=say(
-            "Copy pictures and videos into the folder, so that it can be moved.",
-            "把图片和视频复制进文件夹，便于整体移动。",
+            "Copy pictures and videos into the new folder, so that it can be moved.",
+            "把图片和视频复制到新文件夹，便于整体移动。",
         ),
     ),
 ]
@@ -73,8 +73,8 @@ Together = Annotated[
     typer.Option(
         "--turns",
         help=say(
-            "All questions of a record of ours as turns of one conversation; else one each.",
-            "把一条记录的所有问题作为一段对话的各轮；默认一问一段。",
+            "Put all questions about a picture into one conversation; default: one each.",
+            "同一张图片的所有问题合成一段多轮对话；默认一问一段。",
         ),
     ),
 ]
@@ -84,8 +84,8 @@ Requests = Annotated[
         "--request",
         metavar="TEXT",
         help=say(
-            'Also learn captions, which answer this: "Describe the picture."; repeatable.',
-            "也学习图片描述，由这句话索取，如“描述这张图片。”；可重复使用。",
+            'Also use captions, as answers to this, such as "Describe the picture."; repeatable.',
+            "也使用图片描述，作为对这句话的回答，如“描述这张图片。”；可重复使用。",
         ),
     ),
 ]
@@ -95,8 +95,8 @@ AddedFile = Annotated[
         "--added",
         metavar="FILE",
         help=say(
-            "Questions by record, as `seesay data vqa` writes them.",
-            "按记录附加的问题，即 `seesay data vqa` 写出的文件。",
+            "File of questions for the records, written by `seesay data vqa`.",
+            "为记录附加问题的文件，由 `seesay data vqa` 写出。",
         ),
     ),
 ]
@@ -106,7 +106,7 @@ TrainedModel = Annotated[
         "--model",
         "-m",
         help=say(
-            "Model that the configurations train; else Qwen3-VL-2B-Instruct.",
+            "Model to train in the configurations; default: Qwen3-VL-2B-Instruct.",
             "配置里要训练的模型；默认 Qwen3-VL-2B-Instruct。",
         ),
     ),
@@ -171,9 +171,9 @@ def _require_use(to: str | None, out: Path | None, *, check: bool) -> None:
     raise ConfigError(
         Text(
             f"--to {to}, --out {out} and --check {str(check).lower()} do not go together, "
-            "expected --to with --out, or --check alone: correct them",
-            f"--to {to}、--out {out}、--check {str(check).lower()} 不能这样用；应同时给出 --to 和 "
-            "--out，或只用 --check；请改正",
+            "expected --to with --out, or --check alone: add or remove options",
+            f"--to {to}、--out {out}、--check {str(check).lower()} 不能一起用；应同时给出 --to 和 "
+            "--out，或只用 --check；请增减选项",
         )
     )
 
@@ -192,31 +192,36 @@ def _print(result: "ConvertReport", config: "ConvertConfig", out: Path | None) -
     if result.unasked:
         print(
             say(
-                f"{result.unasked:,} records have no question",
-                f"{result.unasked:,} 条记录没有问题",
+                f"{result.unasked:,} records without questions were skipped",
+                f"{result.unasked:,} 条记录没有问题，已跳过",
             )
         )
     if result.placed:
         print(
             say(
-                f"{result.placed:,} had no placeholder: their pictures stand before the first "
-                "question",
-                f"{result.placed:,} 个没有占位符，图片放在第一个问题之前",
+                f"{result.placed:,} samples had no placeholder: their pictures were placed before "
+                "the first question",
+                f"{result.placed:,} 个样本没有占位符，图片已放在第一个问题之前",
             )
         )
     for name, count in result.unread.items():
-        print(say(f"{count:,} lose the field `{name}`", f"{count:,} 个样本去掉了字段 `{name}`"))
+        print(
+            say(
+                f"dropped the field `{name}` from {count:,} samples",
+                f"已从 {count:,} 个样本去掉字段 `{name}`",
+            )
+        )
     lost = {
-        "system": Text("a system prompt", "系统提示"),
-        "rejected": Text("a rejected answer", "被拒绝的回答"),
-        "turns": Text("the order of their turns", "各轮的先后"),
+        "system": Text("a system prompt", "系统提示词"),
+        "rejected": Text("a rejected answer", "rejected 回答"),
+        "turns": Text("several turns in order", "先后有序的多轮"),
     }
     for name, count in result.lost.items():
         what = lost[name]
         print(
             say(
-                f"{count:,} have {what.en}, which training by {config.target} does not read",
-                f"{count:,} 个样本有{what.zh}，{config.target} 训练时不读取",
+                f"{count:,} samples have {what.en}, which {config.target} ignores in training",
+                f"{count:,} 个样本有{what.zh}，{config.target} 训练时会忽略",
             )
         )
     for file, count in result.files.items():

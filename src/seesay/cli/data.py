@@ -127,11 +127,11 @@ QuestionKind = Annotated[
     Literal["rules", "pope", "preferences"],
     typer.Option(
         help=say(
-            "rules: all kinds, to train with. pope: whether labelled objects are there, to "
-            "measure with. preferences: each with a wrong answer about an absent object, for "
-            'kind = "preference".',
-            "rules：各类问题，用于训练。pope：标注的物体是否在图中，用于测量。preferences：每题另附"
-            '一个说错物体的回答，用于 kind = "preference"。',
+            "rules: questions of all kinds, for training. pope: whether labelled objects are "
+            "there, for evaluation. preferences: questions with a rejected answer about an absent "
+            'object, for kind = "preference".',
+            "rules：各类问题，用于训练。pope：标注的物体是否在图中，用于评测。preferences：每题另附"
+            '一个说错物体的 rejected 回答，用于 kind = "preference"。',
         ),
     ),
 ]
@@ -144,8 +144,9 @@ Objects = Annotated[
     typer.Option(
         min=1,
         help=say(
-            "Present, and absent, objects that pope and preferences ask about in each picture.",
-            "pope 和 preferences 对每张图片询问的在图中和不在图中的物体各几个。",
+            "Number of present and of absent objects that pope and preferences ask about per "
+            "picture.",
+            "pope 和 preferences 对每张图片询问几个在图中的物体和几个不在图中的物体。",
         ),
     ),
 ]
@@ -203,8 +204,8 @@ ContrastFolder = Annotated[
         "--out",
         "-o",
         help=say(
-            "Folder for the pictures and a JSONL file for each category.",
-            "存放图片的文件夹，每个类别各有一个 JSONL 文件。",
+            "Folder for a JSONL file per category and the pictures.",
+            "输出文件夹，存放图片和每个类别的 JSONL 文件。",
         ),
     ),
 ]
@@ -216,9 +217,9 @@ Categories = Annotated[
         metavar="NAME",
         help=say(
             "attribute, binding, space, count, negation, small, sibling or long; repeatable. "
-            "Else those that the labels allow.",
+            "Default: all that the labels allow.",
             "attribute、binding、space、count、negation、small、sibling 或 long；可重复使用。"
-            "默认为标注所能给出的全部类别。",
+            "默认是标注能生成的全部类别。",
         ),
     ),
 ]
@@ -228,8 +229,8 @@ MostContrasts = Annotated[
         "--most",
         min=1,
         help=say(
-            "Most contrasts of each category in each language.",
-            "每个类别每种语言最多几组。",
+            "Maximum number of contrasts per category and language.",
+            "每个类别、每种语言最多多少组。",
         ),
     ),
 ]
@@ -238,7 +239,7 @@ ImageFolder = Annotated[
     typer.Option(
         "--images",
         metavar="FOLDER",
-        help=say("Folder that paths of a table start from.", "表格里的图片路径从这个文件夹算起。"),
+        help=say("Folder that paths in a table are relative to.", "表格里的路径从这个文件夹算起。"),
     ),
 ]
 
@@ -338,8 +339,8 @@ def make_vqa(
     "contrasts",
     cls=Command,
     help=say(
-        "Make captions and foils that differ in one thing from labels, in Chinese and English, to "
-        "measure composition with.",
+        "Make pairs of a caption and a false one that differs in one thing from labels, in Chinese "
+        "and English, to test composition.",
         "根据标注生成只差一处的正确与错误描述（中英文），用于评测组合理解。",
     ),
 )

@@ -100,9 +100,9 @@ Processes = Annotated[
     typer.Option(
         min=1,
         help=say(
-            "Processes that answer, each with a model of its own: 1 by default. At an endpoint, "
-            "requests at a time: 4 by default.",
-            "同时回答的进程数，各加载一份模型，默认 1；对端点则是同时发出的请求数，默认 4。",
+            "Processes that answer, each with its own copy of the model (default 1), or requests "
+            "at a time to an endpoint (default 4).",
+            "同时作答的进程数，各加载一份模型，默认 1；对端点则是同时发出的请求数，默认 4。",
         ),
     ),
 ]
@@ -112,8 +112,8 @@ Worst = Annotated[
         min=0,
         max=60,
         help=say(
-            "Worst answers of each task to show in the HTML report, with their pictures.",
-            "HTML 报告里每个任务展示多少个得分最低的回答及其图片。",
+            "Number of lowest-scored answers per task to show in the HTML report, with pictures.",
+            "HTML 报告里每个任务展示多少个得分最低的回答（含图片）。",
         ),
     ),
 ]
@@ -123,8 +123,8 @@ PriceIn = Annotated[
         min=0,
         metavar="PRICE",
         help=say(
-            "Price of a million tokens that the model reads, in any currency.",
-            "模型读入一百万词元的价格，货币不限。",
+            "Price per million input tokens, in any currency.",
+            "每百万输入词元的价格，货币不限。",
         ),
     ),
 ]
@@ -133,7 +133,7 @@ PriceOut = Annotated[
     typer.Option(
         min=0,
         metavar="PRICE",
-        help=say("Price of a million tokens that it writes.", "模型写出一百万词元的价格。"),
+        help=say("Price per million output tokens.", "每百万输出词元的价格。"),
     ),
 ]
 
@@ -262,9 +262,9 @@ def _run(
     if others is not None and others.broken:
         warn(
             say(
-                "one of the processes ended before its time, perhaps for want of memory; a single "
-                "one answered what was left",
-                "有一个进程提前结束（可能是内存不足）；剩下的问题由单个进程回答",
+                "one of the processes died, perhaps out of memory; a single process answered the "
+                "remaining questions",
+                "有一个进程意外退出（可能是内存不足）；剩下的问题由单个进程回答",
             )
         )
     return report

@@ -136,9 +136,9 @@ Late = Annotated[
     typer.Option(
         metavar="NAME",
         help=say(
-            "Give the pages of documents vectors of this model of late interaction, such as "
-            "colqwen2, for search --rerank; none removes them.",
-            "用这个延迟交互模型（如 colqwen2）为文档的页面计算向量，供 search --rerank 使用；"
+            "Embed document pages with this late-interaction model, such as colqwen2, for search "
+            "--rerank; none removes the vectors.",
+            "用这个延迟交互模型（如 colqwen2）为文档页面计算向量，供 search --rerank 使用；"
             "none 表示移除。",
         ),
     ),
@@ -269,7 +269,7 @@ def summary(report: "IndexReport") -> str:
     if report.pages:
         each = size(report.page_bytes // report.pages)
         line += say(
-            f" · vectors of pages {report.pages:,} ({each} each)",
+            f" · page vectors {report.pages:,} ({each} each)",
             f" · 页面向量 {report.pages:,}（每页 {each}）",
         )
     if skipped or report.partial:

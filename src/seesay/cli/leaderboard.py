@@ -14,7 +14,7 @@ Folders = Annotated[
         metavar="FOLDER...",
         help=say(
             "Folders of finished runs of `seesay evaluate`.",
-            "`seesay evaluate` 已完成评测的文件夹。",
+            "`seesay evaluate` 已完成的评测文件夹。",
         ),
     ),
 ]
@@ -25,8 +25,8 @@ Out = Annotated[
         "-o",
         metavar="FOLDER",
         help=say(
-            "Where leaderboard.html and leaderboard.md go.",
-            "leaderboard.html 和 leaderboard.md 的存放处。",
+            "Folder for leaderboard.html and leaderboard.md.",
+            "存放 leaderboard.html 和 leaderboard.md 的文件夹。",
         ),
     ),
 ]

@@ -160,8 +160,8 @@ MODEL_COMMANDS: tuple[tuple[Callable[..., Any], str], ...] = (
     (
         leaderboard,
         say(
-            "Set finished runs of a suite side by side: models by tasks.",
-            "把同一套件的多次评测并排成表：模型 × 任务。",
+            "Compare finished runs of a suite in a table: models by tasks.",
+            "把同一套件的多次评测汇总成表：模型 × 任务。",
         ),
     ),
     (
@@ -198,8 +198,9 @@ data.command(
     "convert",
     cls=Command,
     help=say(
-        "Convert samples between our records, LLaVA, ms-swift and LLaMA-Factory, and check them.",
-        "在 seesay 的记录与 LLaVA、ms-swift、LLaMA-Factory 的格式之间转换样本并核对。",
+        "Convert samples between the formats of seesay, LLaVA, ms-swift and LLaMA-Factory, and "
+        "check them.",
+        "在 seesay、LLaVA、ms-swift 和 LLaMA-Factory 的格式之间转换样本，并检查。",
     ),
 )(convert_data)
 app.add_typer(data, name="data")

@@ -314,10 +314,9 @@ Verifier = Annotated[
         "--verifier",
         metavar="NAME",
         help=say(
-            "Model of entailment, such as xlm-r-xnli, that checks what a model writes of texts, in "
-            "place of that model's own yes or no.",
-            "用这个文本蕴含模型（如 xlm-r-xnli）核查模型依据文字写出的说法，"
-            "代替该模型自己的是否判断。",
+            "Entailment model, such as xlm-r-xnli, that verifies claims about text, instead of "
+            "asking the model that wrote them.",
+            "用这个文本蕴含模型（如 xlm-r-xnli）核查依据文字写出的论断，而不是再问写出论断的模型。",
         ),
     ),
 ]
@@ -327,8 +326,8 @@ RerankEvidence = Annotated[
         "--rerank",
         metavar="NAME",
         help=say(
-            "Put the evidence in order with this reranker, as in search.",
-            "用这个重排模型给依据排序，与 search 相同。",
+            "Rerank the evidence with this reranker, as in search.",
+            "用这个重排模型给依据重新排序，与 search 相同。",
         ),
     ),
 ]

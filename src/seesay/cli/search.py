@@ -81,8 +81,8 @@ Rerank = Annotated[
         "--rerank",
         metavar="NAME",
         help=say(
-            "Score the first 50 texts again with this reranker, such as bge-reranker-v2-m3, or the "
-            "first 50 pages with colqwen2 (after index --late): slower, more exact.",
+            "Rerank the first 50 texts with this reranker, such as bge-reranker-v2-m3, or the "
+            "first 50 pages with colqwen2 (after index --late): slower, more accurate.",
             "用这个重排模型（如 bge-reranker-v2-m3）给前 50 条文字重新打分，"
             "或用 colqwen2 给前 50 页重新打分（先运行 index --late）：较慢，但更准。",
         ),

@@ -125,11 +125,11 @@ def needs_other(measures: list[str], model: str) -> ConfigError:
     return ConfigError(
         Text(
             f"{named} cannot be measured with {model}; expected retrieval, zero_shot, "
-            "probe or composition for a model that makes vectors, retrieval or composition for a "
-            "Q-Former, answers for a classifier of answers, and answers, captions or composition "
-            "for one that writes them: choose others",
-            f"{model} 不能用 {named} 评测；产生向量的模型应用 retrieval、zero_shot、probe "
+            "probe or composition for an embedding model, retrieval or composition for a Q-Former, "
+            "answers for a classifier of answers, and answers, captions or composition for a model "
+            "that writes answers: choose others",
+            f"{model} 不能用 {named} 评测；向量模型应用 retrieval、zero_shot、probe "
             "或 composition，Q-Former 应用 retrieval 或 composition，答案分类模型应用 answers，"
-            "会写回答的模型应用 answers、captions 或 composition；请换一种评测",
+            "能写回答的模型应用 answers、captions 或 composition；请换一种评测",
         )
     )

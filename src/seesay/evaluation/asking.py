@@ -1,5 +1,5 @@
-"""Asks a model the questions of a task, in one process or several; each answer is stored when it
-comes.
+"""Asks a model the questions of a task, in one process or several; each answer is stored as it
+arrives.
 
     with OtherProcesses(3, partial(open_assistant, "seesay-assistant")) as others:
         ask_task("pope", task, assistant, store, others)
@@ -35,9 +35,9 @@ from seesay.inference.processes import OtherProcesses
 from seesay.text import Text
 
 FAILURES_IN_A_ROW = 5
-"""Of an endpoint, after which a run stops: it is down, and the answers would all be left out."""
+"""After so many failures an endpoint is taken to be down, and the run stops."""
 DIGITS = 4
-"""Of a certainty, after the point: those behind depend on the machine and its threads."""
+"""Decimals of a certainty; further ones depend on the machine and its threads."""
 
 
 class Query(NamedTuple):
@@ -61,8 +61,8 @@ def ask_task(
     others: OtherProcesses | None = None,
     report: Callable[[int, int, int], None] = lambda done, total, left_out: None,
 ) -> None:
-    """Asks what has not been asked in the same way, and stores each answer. `report` is given the
-    samples done, all of them, and those left out.
+    """Asks the questions not yet asked in the same way, and stores each answer. `report` is called
+    with the numbers of samples done, in total, and left out.
 
     Raises EndpointError for an endpoint that fails again and again; what came before is stored.
     """

@@ -86,7 +86,7 @@ def gqa(config: DataConfig) -> Loaded:
 def _by_number(file: Path) -> dict[str, dict[str, Any]]:
     found = _read(file)
     if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
-        raise _not_published(file, Text("no questions by number", "没有按编号排列的问题"))
+        raise _not_published(file, Text("no questions by number", "没有按编号存放的问题"))
     return found
 
 
@@ -193,8 +193,8 @@ def _require_key(file: Path, rows: list[dict[str, Any]], name: str) -> None:
 def _not_published(file: Path, reason: Text) -> DataError:
     return DataError(
         Text(
-            f"{file} is not as its authors published it: {reason.en}; expected their JSON: name "
-            "the right loader, or fetch the file again",
+            f"{file} is not in its authors' format: {reason.en}; expected their JSON: choose the "
+            "right loader, or download the file again",
             f"{file} 与作者发布的格式不同：{reason.zh}；应为其 JSON；请换 loader，或重新下载",
         )
     )

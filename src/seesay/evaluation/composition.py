@@ -55,41 +55,41 @@ YES, NO = ("yes", "是", "有"), ("no", "不", "否", "没")
 
 @dataclass(frozen=True, kw_only=True)
 class Composition:
-    """Share of the pictures whose caption has a higher score than each of its foils, by language
-    and category (`en_space_accuracy`), from `low` to `high` in 95 % of the resamples of the
-    pictures; beside it `chance`, and what texts alone tell: `blind` chooses the more usual text and
-    `longer` the longer one, with half a point for a tie. Where contrasts have two pictures,
-    Winoground's `text`, `image` and `group` scores too.
+    """Share of the pictures whose caption scores higher than each of its foils, by language and
+    category (`en_space_accuracy`), with a 95 % bootstrap interval over pictures (`low`, `high`),
+    the accuracy of guessing (`chance`), and two text-only baselines: `blind` chooses the text with
+    more common words, `longer` the longer one, with half a point for a tie. Where contrasts have
+    two pictures, Winoground's `text`, `image` and `group` scores too.
 
-    A model with a matching head scores by it; one that answers is asked whether the picture shows
-    the caption."""
+    A model with a matching head scores pairs with it; a model that answers questions is asked
+    whether the picture shows the caption."""
 
     path: str
     """The files, as a path or a glob pattern."""
     loader: Loader = "rules"
-    """What they are: rules, records as for training, of whose labels contrasts are made; contrasts,
-    the JSONL of `seesay data contrasts`; sugarcrepe, aro or winoground, as published. A category is
-    named after its file."""
+    """Format of the files. rules: a training format, from whose labels contrasts are made;
+    contrasts: the JSONL of `seesay data contrasts`; sugarcrepe, aro or winoground: as published.
+    Categories are named after their files."""
     images: str | None = None
-    """Folder of the pictures, where files name them; none: that of the file."""
+    """Folder of the pictures that files name; none: the folder of the file."""
     categories: tuple[str, ...] = ()
-    """Of rules, the categories to make: attribute, binding, space, count, negation, small, sibling
-    and long; none: all."""
+    """With rules, the categories to make: attribute, binding, space, count, negation, small,
+    sibling and long; none: all."""
     languages: tuple[Literal["en", "zh"], ...] = ("en", "zh")
     """Languages to make contrasts in; published files are in English."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Of rules, columns of a table with other names: image = "file_name"."""
+    """With rules, maps the column names of a table: image = "file_name"."""
     start: int = 0
-    """Of rules, the first record to use."""
+    """With rules, the first record to use."""
     stop: int | None = None
-    """Of rules, the record to stop before; none: use all."""
+    """With rules, the record to stop before; none: use all."""
     most: int = 200
-    """Contrasts of a category and language that rules make, drawn."""
+    """With rules, the maximum number of contrasts per category and language, drawn at random."""
     question: Mapping[Literal["en", "zh"], str] = field(default_factory=lambda: dict(QUESTIONS))
-    """By language, what an assistant is asked, with {} for a caption; it answers yes or no."""
+    """By language, the yes/no question for an assistant, with {} for the caption."""
     windows: Windows = "mean"
-    """How a text beyond the context is compared: by the mean of its windows, by the best window, or
-    by the first window alone."""
+    """How to compare a text beyond the context: by the mean of its windows (mean), the best window
+    (max), or the first window only (first)."""
 
     def __post_init__(self) -> None:
         require_known("loader", [self.loader], list(LOADERS))
@@ -135,10 +135,11 @@ class Composition:
             language, category = missing[0]
             raise DataError(
                 Text(
-                    f"{self.path} has no contrast of {category!r} in {language!r}, expected one of "
-                    "each category and language: set languages, or name other files",
-                    f"{self.path} 里没有 {language!r} 的 {category!r}；每个类别和语言都应有；"
-                    "请设置 languages，或换文件",
+                    f"{self.path} has no contrast of {category!r} in {language!r}, expected at "
+                    "least one for each category and language: set languages, or choose other "
+                    "files",
+                    f"{self.path} 里没有语言 {language!r} 的 {category!r} 对照组；每个类别和语言"
+                    "至少应有一组；请设置 languages，或换文件",
                 )
             )
 
@@ -147,8 +148,8 @@ class Composition:
             raise DataError(
                 Text(
                     f"{self.path}: {alone[0].keys[0]} is alone in a contrast of "
-                    f"{alone[0].category!r}, expected two pictures in each: name the file "
-                    "otherwise, or add the second picture",
+                    f"{alone[0].category!r}, expected two pictures in each: rename the "
+                    "file, or add the second picture",
                     f"{self.path}：{alone[0].category!r} 的一组里只有 {alone[0].keys[0]} 一张图片；"
                     "每组应有两张；请给文件改名，或补上第二张图片",
                 )
@@ -333,7 +334,7 @@ def _require_readable(failures: Sequence[Failure], names: Sequence[str]) -> None
         raise DataError(
             Text(
                 f"{len(failures)} pictures cannot be read, the first {names[first.index]}: "
-                f"{reason.en}. Figures on a part of a set mislead: repair or remove them",
+                f"{reason.en}. Figures on part of a set mislead: repair or remove them",
                 f"有 {len(failures)} 张图片无法读取，第一张 {names[first.index]}：{reason.zh}。"
                 "只用一部分数据得出的数字会误导；请修复或删除它们",
             )
@@ -444,8 +445,8 @@ def _contrast(
     if missing := [path for path in paths if not path.is_file()]:
         raise DataError(
             Text(
-                f"{file} names {missing[0]}, which is not there, expected a picture: name their "
-                "folder by images, or copy them there",
+                f"{file} names {missing[0]}, which does not exist, expected a picture: set images "
+                "to their folder, or copy them there",
                 f"{file} 提到的 {missing[0]} 不存在；应为图片；请用 images 指明文件夹，"
                 "或把图片复制过去",
             )
@@ -463,7 +464,7 @@ def _wrong(file: Path, config: Composition, reason: Text) -> DataError:
     return DataError(
         Text(
             f"{file} is not what loader={config.loader!r} reads: {reason.en}; expected the file as "
-            "it was published or written: name the right loader, or fetch the file again",
+            "it was published or written: choose the right loader, or get the file again",
             f"{file} 不能用 loader={config.loader!r} 读取：{reason.zh}；应为发布或生成的原样文件；"
             "请换 loader，或重新获取文件",
         )

@@ -1,4 +1,4 @@
-"""Several finished runs of one suite as a table: models by tasks, each column with its scorer.
+"""Compares finished runs of one suite in a table: models by tasks, each column with its scorer.
 
     board = leaderboard({"a": read_report(Path("evaluations/quick-a")), "b": ...})
 
@@ -21,7 +21,7 @@ from seesay.evaluation.suites import MEASURED, Scores, SuiteReport
 from seesay.text import Text
 
 REPORT = "report.json"
-"""What a finished run leaves in its folder."""
+"""The report file of a finished run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +42,11 @@ class Column:
 
     @property
     def best(self) -> float | None:
-        """The most that it can be; None: it is shown as it is, and no average takes it."""
+        """The highest possible value; None: shown as it is and never averaged."""
         return find_scorer(self.scorer).best
 
     def of(self, report: SuiteReport) -> float | None:
-        """The figure of a run, from 0 to 100 if it has a best; None if the run has none."""
+        """The figure of a run, 0 to 100 if there is a highest value; None if the run has none."""
         scores = [
             one for one in report.scores if (one.task, one.scorer) == (self.task, self.scorer)
         ]
@@ -64,20 +64,20 @@ class Row:
     figures: tuple[float | None, ...]
     """Of each column; None if the run has none."""
     average: float | None
-    """Of the columns that have a best; None if any of them is missing."""
+    """Over the columns with a highest value; None if any of them is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """The runs of a suite, the best average first."""
+    """The runs of a suite, best average first."""
 
     suite: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """By measure and value, what each model that makes vectors has."""
+    """The values of each embedding model, by measure and value."""
     notes: tuple[Text, ...] = ()
-    """What is missing, or was not done in the same way."""
+    """What is missing, and where the runs differ."""
 
 
 def read_report(folder: Path) -> SuiteReport:
@@ -115,8 +115,8 @@ def _scores(values: dict[str, Any]) -> Scores:
 
 
 def leaderboard(runs: Mapping[str, SuiteReport]) -> Board:
-    """The board of runs, each with the name that tells it from the others. Raises ConfigError if
-    they are not of one suite."""
+    """The leaderboard of runs, each under a unique name. Raises ConfigError if they are not of one
+    suite."""
     suites = sorted({one.suite for one in runs.values()})
     if len(suites) != 1:
         names = ", ".join(suites) or "–"
@@ -141,7 +141,7 @@ def leaderboard(runs: Mapping[str, SuiteReport]) -> Board:
 
 
 def _named(runs: Mapping[str, SuiteReport]) -> dict[str, SuiteReport]:
-    """The runs by model; of two of the same model, with the name of the run."""
+    """The runs by model; several runs of a model also carry the name of the run."""
     counts = Counter(run.model for run in runs.values())
     return {
         run.model if counts[run.model] == 1 else f"{run.model} ({name})": run
@@ -154,7 +154,7 @@ def _has_tasks(run: SuiteReport) -> bool:
 
 
 def _columns(runs: Sequence[SuiteReport]) -> tuple[Column, ...]:
-    """Of each task the scorer that most runs have, and of these the first."""
+    """For each task, the first of the scorers that most runs have."""
     scorers: dict[str, Counter[str]] = {}
     for run in runs:
         for one in run.scores:
@@ -194,14 +194,14 @@ def _unbounded(columns: Sequence[Column]) -> list[Text]:
         return []
     return [
         Text(
-            f"Not in the average, since it has no upper bound or less is better: {names}.",
+            f"Not in the average, because it has no upper bound or lower is better: {names}.",
             f"没有上限或越低越好，不计入平均分：{names}。",
         )
     ]
 
 
 def _differences(runs: Mapping[str, SuiteReport], columns: Sequence[Column]) -> list[Text]:
-    """Tasks that the runs did not do in the same way."""
+    """Notes on tasks where the runs differ in prompt, data or samples."""
     notes = []
     for column in columns:
         some = [

@@ -1,10 +1,10 @@
-"""Runs a suite: opens a model, has it asked, and scores the answers.
+"""Runs a suite: opens a model, asks it the questions, and scores the answers.
 
     with AnswerStore(Path("answers.sqlite"), {"model": "..."}) as store:
         report = run_suite(suite, open_model("seesay-assistant"), store)
 
-Each answer is stored when it comes; a run that was killed goes on behind the last one and ends with
-the same values. What a task cannot use is left out and counted, and a task that cannot be read does
+Each answer is stored as it arrives; a killed run resumes after the last one and ends with the same
+values. Samples that a task cannot use are left out and counted, and a task that cannot be read does
 not stop the others.
 """
 
@@ -36,7 +36,7 @@ from seesay.weights.hub import split_adapter
 
 Model = Assistant | Embedder
 Progress = Callable[[str, int, int, int], None]
-"""Is given the task, the samples done, all of them, and those left out."""
+"""Called with the task and the numbers of samples done, in total, and left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,8 @@ class NamedJudge:
 def open_model(
     name: str | None, *, endpoint: str | None = None, device: str | None = None
 ) -> Model:
-    """Opens a model that answers, or else one that makes vectors. Raises what `open_assistant`
-    raises if it is neither."""
+    """Opens a model that answers questions, or else an embedding model. Raises what
+    `open_assistant` raises if it is neither."""
     folder = None if name is None else split_adapter(name)[0]
     if folder is not None and endpoint is None and find(folder) is not None:
         return load(name, device=device)
@@ -75,8 +75,8 @@ def run_suite(
     others: OtherProcesses | None = None,
     on_progress: Progress = lambda task, done, total, left_out: None,
 ) -> SuiteReport:
-    """Asks what has not been answered, and scores all answers. Raises EndpointError for an endpoint
-    that fails again and again; what came before is stored."""
+    """Asks the questions without a stored answer, and scores all answers. Raises EndpointError for
+    an endpoint that keeps failing; earlier answers stay stored."""
     scores: list[Scores] = []
     skipped: list[str] = []
     for name, task in suite.tasks.items():
@@ -199,8 +199,8 @@ def _instruction(file: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             Text(
-                f"{file} cannot be read ({error}), expected a text for the judge: correct the path",
-                f"{file} 无法读取（{error}）；应为给评判模型的文字；请改正路径",
+                f"{file} cannot be read ({error}), expected a judge prompt: correct the path",
+                f"{file} 无法读取（{error}）；应为评判模型的提示词；请改正路径",
             )
         ) from None
 

@@ -1,13 +1,13 @@
-"""All scorers, by name and version, and how answers are scored with them.
+"""All scorers by name and version, and how to score answers with them.
 
     truths = [Truth(answers=("yes",)), Truth(answers=("no",))]
     result = score("pope/official@1", ["Yes, there is.", "NO"], truths)
     result.values["f1"]
 
-The same answers have different scores in different toolkits, so a scorer is called after the code
-whose figures it reproduces: `pope/vlmevalkit@2026-08-18` counts as VLMEvalKit did on that day. What
-a version gives never changes; `seesay` stands for our own rules. Every result names its scorer. A
-new scorer is a rule and a line in SCORERS.
+Different toolkits score the same answers differently, so a scorer is named after the code whose
+figures it reproduces: `pope/vlmevalkit@2026-08-18` scores as VLMEvalKit did on that day. A version
+never changes its results; `seesay` marks our own rules. Every result names its scorer. A new scorer
+is a rule and a line in SCORERS.
 """
 
 import random
@@ -85,13 +85,13 @@ SCORERS: dict[str, Scorer] = {
     "exact/seesay@1": Scorer(
         text_answers.exact,
         mean_per_class,
-        "the same text, without case and the punctuation around it; also the mean per class",
+        "the same text, ignoring case and surrounding punctuation; also the mean over classes",
         "文字相同即对，不计大小写与首尾标点；另给各类平均",
     ),
     "vqa/official@1": Scorer(
         text_answers.vqa_official,
         _mean,
-        "VQA accuracy; nothing is normalised if all people agree",
+        "VQA accuracy; not normalised if all annotators agree",
         "VQA 准确率；标注者意见一致时不做归一化",
     ),
     f"vqa/{VLMEVALKIT}": Scorer(
@@ -109,13 +109,13 @@ SCORERS: dict[str, Scorer] = {
     f"textvqa/{LMMS}": Scorer(
         text_answers.textvqa_lmms,
         _mean,
-        "VQA accuracy as EvalAI normalises: no commas, 's a word of its own",
+        "VQA accuracy, normalised as by EvalAI: no commas, 's as its own word",
         "VQA 准确率，按 EvalAI 归一化：去掉逗号，'s 单独成词",
     ),
     "anls/official@1": Scorer(
         text_answers.anls,
         _mean,
-        "edit similarity of DocVQA and InfographicVQA, 0 below one half",
+        "edit similarity (DocVQA, InfographicVQA), 0 below one half",
         "DocVQA、InfographicVQA 的编辑相似度，低于一半记 0",
     ),
     f"anls/{VLMEVALKIT}": Scorer(
@@ -127,25 +127,25 @@ SCORERS: dict[str, Scorer] = {
     f"anls/{LMMS}": Scorer(
         text_answers.anls_stripped,
         _mean,
-        "the same, of the answer without blanks around it",
+        "the same, after stripping whitespace around the answer",
         "同上，但先去掉回答首尾空白",
     ),
     "relaxed/pix2struct@2025-02-28": Scorer(
         text_answers.relaxed_as_is,
         _mean,
-        "ChartQA: a number within 5 percent, else the same text",
+        "ChartQA: a number within 5 percent, otherwise the same text",
         "ChartQA：数字允许 5% 误差，否则文字须相同",
     ),
     f"relaxed/{VLMEVALKIT}": Scorer(
         text_answers.relaxed_stripped,
         _mean,
-        "the same, of the answer without blanks around it",
+        "the same, after stripping whitespace around the answer",
         "同上，但先去掉回答首尾空白",
     ),
     f"relaxed/{LMMS}": Scorer(
         text_answers.relaxed_as_is,
         accuracy_by("split"),
-        "the same, of the answer as it is; also for each split",
+        "the same, on the raw answer; also per split",
         "同上，回答保持原样；另给各部分的值",
     ),
     "gqa/official@1": Scorer(
@@ -157,25 +157,25 @@ SCORERS: dict[str, Scorer] = {
     f"gqa/{VLMEVALKIT}": Scorer(
         text_answers.gqa_vlmevalkit,
         _mean,
-        "the same text without case",
+        "the same text, ignoring case",
         "文字相同即对，不计大小写",
     ),
     f"gqa/{LMMS}": Scorer(
         text_answers.gqa_lmms,
         _mean,
-        "the same text without case and punctuation",
+        "the same text, ignoring case and punctuation",
         "文字相同即对，不计大小写与标点",
     ),
     f"ocrbench/{VLMEVALKIT}": Scorer(
         partial(text_answers.ocrbench, folded=False),
         accuracy_by("category"),
-        "the answer contains the truth; formulas without blanks",
-        "回答包含真值即对；公式不计空格",
+        "the answer contains the reference answer; formulas ignore whitespace",
+        "回答包含标准答案即对；公式不计空格",
     ),
     f"ocrbench/{LMMS}": Scorer(
         partial(text_answers.ocrbench, folded=True),
         accuracy_by("category"),
-        "the same; full-width signs are read as half-width",
+        "the same; full-width characters are read as half-width",
         "同上；全角字符按半角读",
     ),
     "open/mmmu@1": Scorer(
@@ -187,21 +187,21 @@ SCORERS: dict[str, Scorer] = {
     f"choice/{VLMEVALKIT}": Scorer(
         choice.Choice(read=choice.vlmevalkit, none="Z"),
         _mean,
-        "a letter near the end, or the only option named; else a judge, then a draw",
-        "靠近结尾的字母，或唯一出现的选项；否则问评判模型，再随机取",
+        "a letter near the end, or the only option named; else a judge, then a guess",
+        "靠近结尾的字母，或唯一出现的选项；否则问评判模型，再随机猜",
         draws=True,
     ),
     "choice/lmms-mmbench@2026-08-06": Scorer(
         choice.Choice(read=choice.lmms_mmbench, none="E"),
         _mean,
-        "a letter as a word, or the only option named; else a judge, then a draw",
-        "独立成词的字母，或唯一出现的选项；否则问评判模型，再随机取",
+        "a letter as a word, or the only option named; else a judge, then a guess",
+        "独立成词的字母，或唯一出现的选项；否则问评判模型，再随机猜",
         draws=True,
     ),
     "choice/lmms-static@2026-08-06": Scorer(
         choice.Choice(read=choice.lmms_static),
         _mean,
-        "the likeliest of all letters in the answer; no judge",
+        "the most likely of the letters in the answer; no judge",
         "回答里最像答案的字母；不用评判模型",
     ),
     "choice/lmms-ai2d@2026-08-06": Scorer(
@@ -213,8 +213,8 @@ SCORERS: dict[str, Scorer] = {
     "choice/mmmu@1": Scorer(
         choice.Choice(read=choice.mmmu, draws=True),
         _mean,
-        "the last letter, or option text of a long answer; else a draw",
-        "最后的字母，长回答取最后的选项文字；否则随机取",
+        "the last letter, or in a long answer the last option text; else a guess",
+        "最后的字母，长回答取最后的选项文字；否则随机猜",
         draws=True,
     ),
     "choice/seed-lmms@2026-08-06": Scorer(
@@ -232,14 +232,14 @@ SCORERS: dict[str, Scorer] = {
     f"circular/{VLMEVALKIT}": Scorer(
         choice.Choice(read=choice.vlmevalkit, none="Z"),
         choice.circular,
-        "MMBench: right if all rotations are, read as by VLMEvalKit",
+        "MMBench: right if all rotations are right, read as by VLMEvalKit",
         "MMBench：各轮换都对才算对，读法同 VLMEvalKit",
         draws=True,
     ),
     "circular/lmms-mmbench@2026-08-06": Scorer(
         choice.Choice(read=choice.lmms_mmbench, none="E"),
         choice.circular,
-        "MMBench: right if all rotations are, read as by lmms-eval",
+        "MMBench: right if all rotations are right, read as by lmms-eval",
         "MMBench：各轮换都对才算对，读法同 lmms-eval",
         draws=True,
     ),
@@ -252,27 +252,27 @@ SCORERS: dict[str, Scorer] = {
     "circular/seesay-zh@1": Scorer(
         choice.Choice(read=choice.seesay_zh),
         choice.circular,
-        "MMBench: right if all rotations are, read as Chinese and English",
+        "MMBench: right if all rotations are right, read as Chinese and English",
         "MMBench：各轮换都对才算对，按中英文读",
     ),
     "pope/official@1": Scorer(
         yes_no.official,
         yes_no.pope,
-        "no if no or not is in the first sentence, else yes",
+        "no if the first sentence has no or not, else yes",
         "第一句里有 no 或 not 即为否，其余为是",
         figure="f1",
     ),
     f"pope/{VLMEVALKIT}": Scorer(
         yes_no.vlmevalkit,
         yes_no.pope,
-        "the one of yes and no that is a word; neither is wrong",
-        "yes 与 no 中唯一出现的词；读不出则算错",
+        "whichever of yes and no is the only one present as a word, else wrong",
+        "yes 与 no 只出现一个时以它为准；否则算错",
         figure="f1",
     ),
     f"pope/{LMMS}": Scorer(
         yes_no.lmms,
         yes_no.pope_lmms,
-        "the whole answer is yes or no, else wrong",
+        "the whole answer must be yes or no, else wrong",
         "整个回答须为 yes 或 no，否则算错",
         figure="f1",
     ),
@@ -300,7 +300,8 @@ SCORERS: dict[str, Scorer] = {
     "mme/official@1": Scorer(
         mme.official,
         mme.points,
-        "yes or no in the first four characters; 2000 points of perception, 800 of cognition",
+        "yes or no in the first four characters; up to 2000 points for perception, 800 for "
+        "cognition",
         "前四个字符里的 yes 或 no；给出分数，感知满分 2000，认知满分 800",
         figure="total",
         best=mme.POINTS,
@@ -308,15 +309,15 @@ SCORERS: dict[str, Scorer] = {
     f"mme/{VLMEVALKIT}": Scorer(
         yes_no.vlmevalkit,
         mme.points,
-        "the one of yes and no that is a word; points",
-        "yes 与 no 中唯一出现的词；给出分数",
+        "whichever of yes and no is the only one present as a word; points",
+        "yes 与 no 只出现一个时以它为准；给出分数",
         figure="total",
         best=mme.POINTS,
     ),
     f"mme/{LMMS}": Scorer(
         mme.lmms,
         mme.points,
-        "as official, without full stops; y and n alone count",
+        "as official, without full stops; a lone y or n counts",
         "同官方，去掉句点；单独的 y、n 也算",
         figure="total",
         best=mme.POINTS,
@@ -332,7 +333,7 @@ SCORERS: dict[str, Scorer] = {
     "chair/seesay@1": Scorer(
         chair.chair,
         chair.chair_values,
-        "CHAIRi and CHAIRs of a caption over COCO's classes and seesay's words for them; less is "
+        "CHAIRi and CHAIRs of captions, with COCO's classes and seesay's words for them; lower is "
         "better",
         "按 COCO 类别和 seesay 的词表算描述的 CHAIRi、CHAIRs；越低越好",
         figure="CHAIRi",
@@ -341,84 +342,84 @@ SCORERS: dict[str, Scorer] = {
     f"mmvet/{VLMEVALKIT}": Scorer(
         judged.Grade(tries=5),
         partial(judged.mmvet, shared=True),
-        "a judge grades from 0 to 1; the whole reply is a number; without one, 0",
+        "a judge grades from 0 to 1; the whole reply must be a number, otherwise 0",
         "评判模型打 0 到 1 分；整个回复须为数字，否则记 0",
         judged=True,
     ),
     f"mmvet/{LMMS}": Scorer(
         judged.Grade(tries=4, end=" |", first_word=True),
         judged.mmvet,
-        "the same; the first word of the reply is a number",
+        "the same; the first word of the reply must be a number",
         "同上；回复的第一个词须为数字",
         judged=True,
     ),
     "mmvet/seesay@1": Scorer(
         judged.Grade(tries=3, first_word=True, zero=False),
         judged.mmvet,
-        "the same; an answer without a grade is left out",
+        "the same; answers without a grade are left out",
         "同上；没有打分的回答不计入",
         judged=True,
     ),
     "mathvista/official@1": Scorer(
         judged.MathVista(stripped=False),
         judged.mathvista,
-        "a judge extracts; the nearest option, or the rounded number",
-        "评判模型提取；取最接近的选项，或四舍五入的数",
+        "a judge extracts the answer; the nearest option, or the rounded number",
+        "评判模型提取答案；取最接近的选项，或四舍五入的数",
         judged=True,
     ),
     f"mathvista/{VLMEVALKIT}": Scorer(
         judged.mathvista_vlmevalkit,
         judged.mathvista,
-        "a judge extracts; numbers as they stand, lists never right",
-        "评判模型提取；数字不做舍入，列表一律算错",
+        "a judge extracts the answer; numbers are not rounded, lists are always wrong",
+        "评判模型提取答案；数字不做舍入，列表一律算错",
         judged=True,
     ),
     f"mathvista/{LMMS}": Scorer(
         judged.MathVista(stripped=True),
         judged.mathvista,
-        "as official, without blanks around",
+        "as official, with surrounding whitespace stripped",
         "同官方，去掉首尾空白",
         judged=True,
     ),
     "mathvista/seesay@1": Scorer(
         judged.MathVista(stripped=True, zero=False),
         judged.mathvista,
-        "the same; an answer from which nothing is extracted is left out",
+        "the same; answers from which nothing can be extracted are left out",
         "同上；提取不出的回答不计入",
         judged=True,
     ),
     "mathverse/official@1": Scorer(
         judged.MathVerse(prefix="Extracted Answer: ", label="Judgement:"),
         _by_version,
-        "a judge extracts, and says whether that agrees with the truth",
-        "评判模型先提取，再判断是否与真值一致",
+        "a judge extracts the answer, then says whether it agrees with the reference",
+        "评判模型先提取答案，再判断是否与标准答案一致",
         judged=True,
     ),
     f"mathverse/{VLMEVALKIT}": Scorer(
         judged.MathVerse(equal=True),
         _by_version,
-        "the same; what is the truth to the letter is right",
-        "同上；提取结果与真值完全相同即对",
+        "the same; an extract identical to the reference is right",
+        "同上；提取结果与标准答案完全相同即对",
         judged=True,
     ),
     "mathverse/seesay@1": Scorer(
         judged.MathVerse(prefix="Extracted Answer: ", label="Judgement:", equal=True, zero=False),
         _by_version,
-        "the same; an answer that the judge cannot read is left out",
+        "the same; answers that the judge cannot read are left out",
         "同上；评判模型读不出的回答不计入",
         judged=True,
     ),
     "recall/any@1": Scorer(
         set_scores.ranks,
         set_scores.recall_any,
-        "recall at 1, 5, 10: any of the positives is among the first, as CLIP and MUGE count",
+        "recall at 1, 5 and 10: any positive in the top k counts, as for CLIP and MUGE",
         "R@1、R@5、R@10：任一正例排在前 k 即算，CLIP 与 MUGE 的算法",
         figure="mean",
     ),
     "recall/share@1": Scorer(
         set_scores.ranks,
         set_scores.recall_share,
-        "recall at 1, 5, 10: the share of the positives among the first",
+        "recall at 1, 5 and 10: the share of positives in the top k",
         "R@1、R@5、R@10：前 k 里正例的占比",
         figure="mean",
     ),
@@ -439,9 +440,9 @@ def find_scorer(name: str) -> Scorer:
         raise ConfigError(
             Text(
                 f"there is no scorer {name!r}, expected a name and version such as "
-                f"{', '.join(near[:5])}: choose one of them, docs/en/scorers.md lists all",
-                f"没有评分器 {name!r}；应为名称加版本，如 {'、'.join(near[:5])}；请从中选择，"
-                "docs/zh/scorers.md 列出了全部",
+                f"{', '.join(near[:5])}: choose one from docs/en/reference/scorers.md",
+                f"没有评分器 {name!r}；应为名称加版本，如 {'、'.join(near[:5])}；请从 "
+                "docs/zh/reference/scorers.md 里选一个",
             )
         )
     return SCORERS[name]
@@ -467,9 +468,9 @@ def score(
     if scorer.judged and judge is None:
         raise ConfigError(
             Text(
-                f"{name} needs a judge and none is given, expected a model that reads the answers: "
-                "give judge=Judge(ask), or choose another scorer",
-                f"{name} 需要评判模型，但没有给出；应有一个阅读回答的模型；请给出 "
+                f"{name} needs a judge, and none is given; expected a model that reads the "
+                "answers: pass judge=Judge(ask), or choose another scorer",
+                f"{name} 需要评判模型，但没有给出；应有一个读回答的模型；请传入 "
                 "judge=Judge(ask)，或换一个评分器",
             )
         )
@@ -512,9 +513,9 @@ def _check(
             Text(
                 f"{name} got {len(answers)} answers and {len(truths)} truths, of which {without} "
                 "have no right answer; expected one truth with a right answer for each, and a "
-                "confidence for each or none: leave the others out",
+                "confidence for each or for none: remove the others",
                 f"{name} 收到 {len(answers)} 个回答和 {len(truths)} 条真值，其中 {without} 条没有"
-                "正确答案；每个回答应有一条带正确答案的真值，置信度要么都有，要么都没有；"
+                "标准答案；每个回答应有一条带标准答案的真值，置信度要么都有，要么都没有；"
                 "请去掉其余的",
             )
         )

@@ -36,29 +36,29 @@ class DataConfig:
     data: str
     """The file, or a glob pattern of several, as it was published."""
     loader: Loader = "vlmevalkit"
-    """What it is: vlmevalkit, a TSV of VLMEvalKit; parquet, a set of Hugging Face as lmms-eval
-    reads it; pope, vqav2, textvqa, docvqa, chartqa, gqa or coco (captions), the JSON of the
-    authors; questions, captions or objects, files as for training, whose questions, captions or
-    labelled objects (in the way of POPE) are asked for."""
+    """Format of the data. vlmevalkit: VLMEvalKit's TSV; parquet: a Hugging Face dataset, as
+    lmms-eval reads it; pope, vqav2, textvqa, docvqa, chartqa, gqa or coco (captions): the authors'
+    JSON; questions, captions or objects: a training format, of which the questions, the captions or
+    POPE questions about the labelled objects are used."""
     images: str | None = None
-    """Folder of the pictures, where files name them; none: that of the file."""
+    """Folder of the pictures that files name; none: the folder of the file."""
     annotations: str | None = None
-    """Of vqav2, the file with the answers; of gqa, that with the valid and plausible answers; of
-    coco, that with the objects."""
+    """Second file: the answers of vqav2, the valid and plausible answers of gqa, or the objects of
+    coco."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Columns with other names: question = "prompt". There are key, question, answer, hint,
-    options and image."""
+    """Maps column names: question = "prompt". There are key, question, answer, hint, options and
+    image."""
     numbered: bool = False
     """Whether the answer is the number of an option, from 0, as in lmms-eval's AI2D."""
     language: Literal["en", "zh"] = "en"
-    """Of questions and captions in files as for training."""
+    """Language of the questions or captions to use, for training formats."""
     strategy: Strategy = "random"
     """How absent objects are chosen: random, popular or adversarial."""
     start: int = 0
-    """Rows to pass over, of files as for training records; what comes behind them may be what a
-    model was not trained on."""
+    """Rows to skip, or records in a training format; those after them may be what a model was not
+    trained on."""
     limit: int | None = None
-    """Questions to use, the first ones from there; none: all."""
+    """Number of questions to use, from there on; none: all."""
 
     def __post_init__(self) -> None:
         require_known("loader", [self.loader], list(get_args(Loader)))

@@ -122,8 +122,8 @@ def suite_tables(
         columns = (task, scorer, Text("mean", "平均"), *names, Text("answers", "回答数"))
         tables.append(table(title, columns, [_compared(one) for one in comparisons]))
     if report.costs:
-        costs = [task, Text("answers", "回答数"), Text("tokens read", "读入词元")]
-        costs += [Text("tokens written", "写出词元"), Text("seconds each", "每个用时（秒）")]
+        costs = [task, Text("answers", "回答数"), Text("input tokens", "输入词元")]
+        costs += [Text("output tokens", "输出词元"), Text("seconds each", "每个用时（秒）")]
         costs += [] if prices is None else [Text("price", "费用")]
         title = Text("Cost of the answers", "回答的开销")
         tables.append(table(title, costs, [_cost(one, prices) for one in report.costs]))

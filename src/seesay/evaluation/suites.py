@@ -33,21 +33,21 @@ MEASURED = {f"{name}/seesay@1": name for name in MEASURES}
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig(DataConfig):
-    """Samples, how a model is asked, and what scores its answers."""
+    """Samples, the prompt for the model, and the scorers of its answers."""
 
     prompt: str
-    """Name and version of a prompt, or a text of your own with {question} in it."""
+    """Name and version of a prompt, or your own text containing {question}."""
     scorers: tuple[str, ...]
-    """Names and versions of scorers; all score the same answers, and boards show the first."""
+    """Names and versions of scorers; all score the same answers; leaderboards show the first."""
     max_tokens: int = 128
-    """Longest answer."""
+    """Maximum tokens of an answer."""
     contrast: ContrastConfig | None = None
-    """Visual contrastive decoding, for models on this machine."""
+    """Visual contrastive decoding, for local models."""
     instruction: str | None = None
-    """File with the words that stand before each question to the judge, as the toolkit has them;
-    none: the scorer's own."""
+    """File with the toolkit's judge prompt, put before each question to the judge; none: the
+    scorer's own."""
     second_instruction: str | None = None
-    """The same for the second question of a scorer that asks the judge two: MathVerse."""
+    """The same for the second question to the judge (MathVerse)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,15 +59,15 @@ class TaskConfig(DataConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteConfig:
-    """What a model is measured by."""
+    """The tasks and measures to evaluate a model on."""
 
     name: str
-    """Stands in reports."""
+    """Name shown in reports."""
     tasks: Mapping[str, TaskConfig] = field(default_factory=dict)
-    """Tasks for models that answer."""
+    """Tasks for models that answer questions."""
     measures: Mapping[str, Annotated[Measure, ChosenByType(MEASURES)]] = field(default_factory=dict)
-    """Measures by name, each with its `kind` as in recipes: for models that make vectors, and
-    answers and captions for those that answer."""
+    """Measures by name, each with its `kind` as in recipes: for embedding models, and answers and
+    captions for models that answer questions."""
 
     def __post_init__(self) -> None:
         if not self.tasks and not self.measures:
@@ -96,9 +96,9 @@ class Scores:
     left_out: int = 0
     """Samples without an answer, and answers without a verdict."""
     cut: int = 0
-    """Answers that were not finished within the tokens allowed."""
+    """Answers cut off at max_tokens."""
     reasons: tuple[tuple[Text, int], ...] = ()
-    """Why something was left out or could not be read, the most frequent first, and how often."""
+    """Why something was skipped or could not be read, and how often, most frequent first."""
     problem: Text | None = None
     """Why there are no values."""
     seed: int | None = None
@@ -118,7 +118,7 @@ class Cost:
     task: str
     answers: int
     counted: int
-    """Answers whose tokens are known: not all endpoints tell."""
+    """Answers whose tokens are known: not all endpoints report them."""
     prompt_tokens: int
     """Read for these, pictures included."""
     answer_tokens: int
@@ -129,12 +129,12 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """What an endpoint charges for a million tokens, in any currency."""
+    """Prices per million tokens, in any currency."""
 
     prompt: float = 0.0
-    """For those that it reads."""
+    """Of input tokens."""
     answer: float = 0.0
-    """For those that it writes."""
+    """Of output tokens."""
 
     def of(self, cost: Cost) -> float:
         """The price of the answers whose tokens are known."""

@@ -1,5 +1,5 @@
-"""The worst answers of a run, for people to look at: picture, question, truth, answer and score of
-those that scored lowest in each task, as part of an HTML page."""
+"""The lowest-scored answers of each task as part of an HTML page: picture, question, reference
+answer, answer and score."""
 
 import base64
 import io
@@ -53,9 +53,8 @@ class WorstAnswers:
 def worst_answers(
     suite: SuiteConfig, store: AnswerStore, report: SuiteReport, number: int
 ) -> list[WorstAnswers]:
-    """Finds the `number` worst answers of each task by its first scorer that has a score for each
-    answer, and reads their pictures again from the data of the task. Answers that are all right
-    are none of the worst."""
+    """Finds the `number` lowest-scored answers of each task by its first scorer that scores answers
+    one by one, and reads their pictures again from the data. Fully right answers are left out."""
     sheets = []
     for name, task in suite.tasks.items():
         scorers = [one.scorer for one in report.scores if one.task == name and one.values]
@@ -117,7 +116,7 @@ def worst_html(sheets: Sequence[WorstAnswers], language: str = "en") -> str:
     parts = [STYLE]
     for one in sheets:
         title = Text(
-            f"{one.task}: the lowest scores by {one.scorer}", f"{one.task}：{one.scorer} 得分最低"
+            f"{one.task}: lowest scores by {one.scorer}", f"{one.task}：{one.scorer} 得分最低"
         ).in_language(language)
         figures = "".join(_figure(one, answer, score, language) for answer, score in one.answers)
         parts.append(f'<h2>{escape(title)}</h2><div class="worst">{figures}</div>')
@@ -128,7 +127,7 @@ def _figure(sheet: WorstAnswers, answer: StoredAnswer, score: float, language: s
     none = Text("(picture not available)", "（图片已不可用）").in_language(language)
     lines = (
         (Text("question", "问题"), answer.prompt),
-        (Text("truth", "真值"), _truth(answer)),
+        (Text("reference answer", "标准答案"), _truth(answer)),
         (Text("answer", "回答"), answer.answer or Text("(empty)", "（空）").in_language(language)),
         (Text("score", "得分"), format_value(score)),
         (Text("sample", "样本"), answer.sample),

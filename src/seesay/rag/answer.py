@@ -97,10 +97,10 @@ class AskConfig:
         if self.verifier and self.mode == "quote":
             raise ConfigError(
                 Text(
-                    f"verifier={self.verifier!r} has nothing to check in the mode quote, which "
-                    "cites sentences as they stand; expected a mode in which a model writes; "
+                    f"verifier={self.verifier!r} has nothing to check in quote mode, which quotes "
+                    "sentences word for word; expected a mode in which a model writes the answer; "
                     "choose the mode assistant or endpoint, or leave the verifier out",
-                    f"quote 方式照引原句，verifier={self.verifier!r} 没有可核查的；"
+                    f"quote 方式只引用原句，不需要 verifier={self.verifier!r} 核查；"
                     "应为由模型作答的方式；请改用 assistant 或 endpoint，或去掉 verifier",
                 )
             )

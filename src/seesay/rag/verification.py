@@ -197,7 +197,7 @@ _YES = re.compile(r"\W*(yes|true|是|对|正确|有)")
 _NO = re.compile(r"\W*(no|false|否|不|没|错)")
 _MODEL_SAYS_NO = Text("the model that checks does not agree", "负责核查的模型不同意")
 _NO_PLACE = Text("no place in the evidence says so", "依据里没有这样的说法")
-_DOES_NOT_FOLLOW = Text("it does not follow from the evidence", "由依据推不出这一说法")
+_DOES_NOT_FOLLOW = Text("it does not follow from the evidence", "依据推不出这一论断")
 _CONTRADICTED = Text("the evidence contradicts it", "与依据矛盾")
 
 

@@ -1,9 +1,8 @@
-"""The objective that teaches a vision-language model to prefer one answer to another: DPO (Rafailov
-et al. 2023, arXiv 2305.18290), with mDPO's contrast of pictures (Wang et al. 2024, arXiv
-2406.11839) and the mixture of MPO (Wang et al. 2024, arXiv 2411.10442) as options.
+"""Preference training of a vision-language model: DPO (Rafailov et al. 2023, arXiv 2305.18290),
+with mDPO's pairs of pictures (Wang et al. 2024, arXiv 2406.11839) and MPO's mixed objective (Wang
+et al. 2024, arXiv 2411.10442) as options.
 
-What answers are compared with is the model without its low-rank adapters, so no second one is in
-memory.
+The reference model is the model without its LoRA adapters, so memory holds no second one.
 """
 
 from collections.abc import Mapping
@@ -39,27 +38,28 @@ TERMS = ("preference", "quality", "generation", "picture", "anchor")
 
 @dataclass(frozen=True, kw_only=True)
 class PreferenceConfig(ObjectiveConfig):
-    """Prefer the answer of a question to its `rejected` one, more than the model does without its
-    adapters (DPO). The model needs [model.lora], and nothing but its adapters may be trained. MPO:
+    """Prefer the answer to a question over its `rejected` answer, relative to the model without its
+    adapters (DPO). The model needs [model.lora], and only its adapters can be trained. MPO:
     preference = 0.8, quality = 0.2, generation = 1. mDPO: picture = 1, anchor = 1."""
 
     beta: float = 0.1
-    """How much a change of an answer's log probability counts; larger ones keep the model closer to
-    what it was."""
+    """How much a change of an answer's log probability counts; larger values keep the model closer
+    to the reference."""
     preference: float = 1.0
-    """Weight of DPO: the reward of an answer above that of the rejected one. The reward is beta
-    times how much more likely an answer is with the adapters than without."""
+    """Weight of the DPO loss, which raises the reward of the chosen answer above that of the
+    rejected one. The reward is beta times the gain in log probability over the model without
+    adapters."""
     quality: float = 0.0
-    """Weight of BCO: the reward of an answer above 0 and that of the rejected one below, as TRL
-    computes it for pairs, without a moving mean."""
+    """Weight of the BCO loss, which raises the reward of the chosen answer above 0 and lowers that
+    of the rejected one below 0, as TRL computes it for pairs, without a moving mean."""
     generation: float = 0.0
-    """Weight of the loss of writing the answer, by token."""
+    """Weight of the language-modelling loss of the chosen answer, per token."""
     picture: float = 0.0
-    """Weight of mDPO's pairs of pictures: the reward of an answer above that of the same answer
-    about a small crop of the picture."""
+    """Weight of mDPO's picture loss, which raises the reward of the chosen answer above that of the
+    same answer about a small crop of the picture."""
     anchor: float = 0.0
-    """Weight of mDPO's anchor: the reward of an answer above 0, so that it does not become less
-    likely while the rejected one becomes even more so."""
+    """Weight of mDPO's anchor, which keeps the reward of the chosen answer above 0, so that it does
+    not become less likely along with the rejected one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,9 +69,9 @@ class PreferenceConfig(ObjectiveConfig):
             told = ", ".join(f"{name}={value}" for name, value in given.items())
             raise ConfigError(
                 Text(
-                    f"{told} are no weights, expected numbers of at least 0, and one above: raise "
-                    "one",
-                    f"{told} 不能用作权重；都应至少为 0，且至少有一个大于 0；请调大",
+                    f"{told} are not valid weights, expected numbers of at least 0, at least one "
+                    "of them above 0: correct them",
+                    f"{told} 不能用作权重；都应不小于 0，且至少有一个大于 0；请改正",
                 )
             )
 
@@ -239,10 +239,10 @@ def _check_trained(name: str, model: Vlm) -> None:
         parts = ", ".join(dict.fromkeys(n.split(".")[0] for n in others)) or "nothing"
         raise ConfigError(
             Text(
-                f"objective.{name} compares with the model without its adapters, and {parts} "
-                "would be trained; expected adapters alone: add [model.lora], and the other parts "
-                "to optimizer.freeze",
-                f"objective.{name} 要与不带适配器的模型比较，而要训练的却有 {parts}；应只训练"
+                f"objective.{name} compares with the model without its adapters, but {parts} "
+                "would be trained; expected only adapters: add [model.lora], and list the other "
+                "parts in optimizer.freeze",
+                f"objective.{name} 以不带适配器的模型为参考，而要训练的却是 {parts}；应只训练"
                 "适配器；请加上 [model.lora]，并把其他部分写进 optimizer.freeze",
             )
         )
@@ -252,10 +252,10 @@ def _no_pairs(source: str, texts: int) -> DataError:
     return DataError(
         Text(
             f"none of the {texts} texts of data.{source} in this batch has a rejected answer; "
-            "expected `rejected` beside `question` and `answer`, as `seesay data vqa --kind "
-            "preferences` writes it: correct `added`, set captions = 0, or raise questions",
-            f"这一批里 data.{source} 的 {texts} 条文字都没有 rejected；question 和 answer 旁应有 "
-            "rejected，如 `seesay data vqa --kind preferences` 所写；请改正 added，设 "
+            "expected `rejected` next to `question` and `answer`, as written by `seesay data vqa "
+            "--kind preferences`: correct `added`, set captions = 0, or raise questions",
+            f"这一批里 data.{source} 的 {texts} 条文字都没有 rejected；应与 question 和 answer "
+            "写在一起，像 `seesay data vqa --kind preferences` 写出的那样；请改正 added，设 "
             "captions = 0，或调大 questions",
         )
     )

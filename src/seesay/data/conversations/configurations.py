@@ -29,9 +29,9 @@ _TEMPLATES = {
     r"internvl.*-hf": "intern_vl",
 }
 _PIXELS = 512 * 512
-"""Pixels of a picture at most. At 32 x 32 pixels a token (Qwen3-VL), it takes 256 tokens."""
+"""Maximum pixels of a picture. At 32 x 32 pixels a token (Qwen3-VL), it takes 256 tokens."""
 _LENGTH = 4096
-"""Tokens of a sample at most. What is longer is dropped by ms-swift and cut by LLaMA-Factory."""
+"""Maximum tokens of a sample. ms-swift drops longer ones, LLaMA-Factory cuts them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,9 @@ def require_template(target: Target, model: str) -> None:
         known = "Qwen2-VL, Qwen2.5-VL, Qwen3-VL, llava-1.5-hf, InternVL-hf"
         raise ConfigError(
             Text(
-                f"the template of LLaMA-Factory for {model} is unknown, expected a model of "
-                f"{known}: name one, and correct model and template in the files written",
-                f"不知道 {model} 在 LLaMA-Factory 里的模板；应为 {known} 之一；请先指定其中一个，再"
+                f"LLaMA-Factory's template for {model} is unknown, expected a model of {known}: "
+                "choose one, then correct the model and template in the files written",
+                f"不知道 {model} 在 LLaMA-Factory 里的模板；应为 {known} 之一；请先选其中一个，再"
                 "改写出文件里的模型和模板",
             )
         )

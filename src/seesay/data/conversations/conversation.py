@@ -103,8 +103,8 @@ class Checker:
             raise DataError(
                 Text(
                     f"{name} {problem.en}: restore the file, correct its path or the folder that "
-                    "paths start from (--images), or remove the sample",
-                    f"{name} {problem.zh}；请恢复文件、改正路径或路径的起点（--images），"
+                    "paths are relative to (--images), or remove the sample",
+                    f"{name} {problem.zh}；请恢复文件、改正路径或相对路径的起点（--images），"
                     "或删除这个样本",
                 )
             )
@@ -132,7 +132,7 @@ def _problem_of(opened: Callable[[], BinaryIO], *, is_picture: bool = True) -> T
     except (SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
         pass
     return Text(
-        "is no picture that Pillow reads, expected JPEG, PNG, WebP or the like",
+        "is not a picture that Pillow can read, expected JPEG, PNG, WebP or the like",
         "不是 Pillow 能读的图片；应为 JPEG、PNG、WebP 等",
     )
 
@@ -143,8 +143,9 @@ def _require_turns(conversation: Conversation) -> None:
     if not roles or len(roles) % 2 or roles != expected:
         raise DataError(
             Text(
-                f"the turns are {', '.join(roles) or 'none'}, expected user and assistant in "
-                "turn, an answer last: add or join turns, or remove the sample",
+                f"the roles of the turns are {', '.join(roles) or 'none'}, expected user and "
+                "assistant in turn, ending with an answer: add or merge turns, or remove the "
+                "sample",
                 f"各轮的角色是 {'、'.join(roles) or '空'}；应由 user 和 assistant 交替，以回答"
                 "结尾；请补上或合并，或删除这个样本",
             )
@@ -153,8 +154,8 @@ def _require_turns(conversation: Conversation) -> None:
         if not turn.text.strip():
             raise DataError(
                 Text(
-                    f"turn {number} ({turn.role}) is empty, expected a text: write it, or remove "
-                    "the sample",
+                    f"turn {number} ({turn.role}) is empty, expected text: add it, or remove the "
+                    "sample",
                     f"第 {number} 轮（{turn.role}）是空的；应有文字；请补上，或删除这个样本",
                 )
             )
@@ -162,9 +163,9 @@ def _require_turns(conversation: Conversation) -> None:
     if conversation.rejected is not None and conversation.rejected.strip() in ("", last.strip()):
         raise DataError(
             Text(
-                "the rejected answer is empty or the same as the chosen one, expected another: "
-                "correct it, or remove the sample",
-                "被拒绝的回答是空的，或与选中的相同；两者应不同；请改正，或删除这个样本",
+                "the rejected answer is empty or the same as the chosen one, expected a different "
+                "one: correct it, or remove the sample",
+                "rejected 回答是空的，或与 chosen 回答相同；两者应不同；请改正，或删除这个样本",
             )
         )
 
@@ -180,7 +181,7 @@ def _require_counts(conversation: Conversation) -> None:
             raise DataError(
                 Text(
                     f"{placed} {placeholder} and {files} {en}{'' if files == 1 else 's'}, expected "
-                    "as many of each: correct the texts or the list of files",
+                    "as many of each: correct the text or the list of files",
                     f"{placed} 个 {placeholder}，{files} {zh}；两者应一样多；请改正文字或文件列表",
                 )
             )
@@ -190,9 +191,10 @@ def _require_counts(conversation: Conversation) -> None:
         if any(placeholder in text for text in texts):
             raise DataError(
                 Text(
-                    f"{placeholder} stands in the system prompt or in an answer to choose from, "
-                    "expected in a question: move it",
-                    f"{placeholder} 出现在系统提示或供选择的回答里；应在问题里；请移过去",
+                    f"{placeholder} is in the system prompt, or in a chosen or rejected answer; "
+                    "expected it in a question: move it",
+                    f"{placeholder} 出现在系统提示词、chosen 或 rejected 回答里；应在问题里；"
+                    "请移过去",
                 )
             )
 

@@ -1,9 +1,10 @@
-"""Converts samples between our records and the formats of fine-tuning toolkits, and checks them.
+"""Converts samples between seesay's records and the formats of fine-tuning toolkits, and checks
+them.
 
     report = convert(ConvertConfig(path="train.json", target="ms-swift"), Path("out"))
     report.written, report.bad, report.problems
 
-A sample that a toolkit would drop or stop at is left out, counted, and named with the reason.
+A sample that a toolkit would drop or stop at is skipped, counted, and listed with the reason.
 """
 
 import io
@@ -53,11 +54,11 @@ from seesay.text import Text
 
 Report = Callable[[int, int, int], None]
 NAMED = 10
-"""Bad samples that are named; all are counted."""
+"""Bad samples that are listed; all are counted."""
 _NOTHING = Text(
-    "there is no question with an answer; add some (`seesay data vqa`, --added), or say what asks "
-    "for a caption (--request)",
-    "没有问答；请补上（`seesay data vqa`、--added），或用 --request 指明怎样索取描述",
+    "there are no questions with answers; add some (`seesay data vqa`, --added), or give a request "
+    "for captions (--request)",
+    "没有问答；请补上（`seesay data vqa`、--added），或用 --request 给出索取描述的话",
 )
 
 
@@ -66,14 +67,14 @@ class ConvertConfig:
     """What is converted, and how."""
 
     records: RecordsConfig
-    """Where the samples are; files of toolkits are told from records of ours by their content."""
+    """Where the samples are; the content tells a toolkit's files from seesay's records."""
     target: Target = "ms-swift"
     """The format that is written."""
     copy: bool = False
     """Whether pictures and videos are copied, so that the folder can be moved; else samples name
     the files where they are. Pictures within archives are always written out."""
     style: AskingStyle = field(default_factory=AskingStyle)
-    """How the questions of our records become conversations."""
+    """How the questions of seesay's records become conversations."""
     model: str = DEFAULT_MODEL
     """The model that the configurations name."""
 
@@ -84,7 +85,7 @@ class ConvertConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertReport:
-    """What came of it."""
+    """The result of a conversion or a check."""
 
     samples: int
     """Samples that were read."""
@@ -94,20 +95,21 @@ class ConvertReport:
     problems: tuple[Text, ...]
     """The first bad samples, each with its place and the reason."""
     placeholders: int
-    """In the good samples, of pictures and videos."""
+    """Placeholders of pictures and videos in the good samples."""
     images: int
     """Pictures of the good samples, counted once for each sample."""
     videos: int
     unasked: int
-    """Records of ours without a question, which give no sample."""
+    """Records of seesay without a question, which give no sample."""
     placed: int
-    """Good samples without a placeholder, which were given them before the first question."""
+    """Good samples without placeholders; these were added before the first question."""
     unread: dict[str, int]
-    """Fields that were left out, with the samples that have them."""
+    """Fields that were dropped, and how many samples have each."""
     lost: dict[str, int]
-    """What the toolkit's training does not read (system, rejected, turns), with the samples."""
+    """What the toolkit ignores in training (system, rejected, turns), and how many samples have
+    each."""
     files: dict[str, int]
-    """The files of samples, with their number."""
+    """The files written, and the number of samples in each."""
     configurations: tuple[str, ...]
 
 
@@ -195,15 +197,15 @@ class _Run:
         yield from self._records()
 
     def _require_no_records(self) -> None:
-        """Raises ConfigError for settings that only records of ours have."""
+        """Raises ConfigError for settings that only apply to seesay's records."""
         records, style = self._config.records, self._config.style
         if records.added or records.columns or style.requests or style.together:
             raise ConfigError(
                 Text(
-                    f"{records.path} holds conversations, expected records of ours beside added, "
-                    "columns, requests or turns: leave these out",
-                    f"{records.path} 里是对话；added、columns、request、turns 只用于 seesay 的记"
-                    "录；请去掉",
+                    f"{records.path} holds conversations; expected seesay's records with --added, "
+                    "--column, --request or --turns: leave these options out",
+                    f"{records.path} 里是对话；--added、--column、--request、--turns 只用于 seesay "
+                    "的记录；请去掉这些选项",
                 )
             )
 
@@ -299,10 +301,10 @@ class _Run:
             except OSError as error:
                 raise DataError(
                     Text(
-                        f"{media} cannot be copied: {error.strerror}; expected a file and room; "
-                        "make room, or leave --copy out",
-                        f"无法复制 {media}：{error.strerror}；应为文件，且有空间；请腾出空间，或去"
-                        "掉 --copy",
+                        f"{media} cannot be copied: {error.strerror}; expected a readable file and "
+                        "disk space; free some space, or leave --copy out",
+                        f"无法复制 {media}：{error.strerror}；文件应可读，磁盘空间应足够；请腾出空"
+                        "间，或去掉 --copy",
                     )
                 ) from None
             self._copies[media] = name
@@ -337,7 +339,7 @@ def _holds_conversations(files: list[Path]) -> bool:
     """Whether the files are those of a toolkit: their first rows tell."""
     for file in files:
         if file.name == DATASET_INFO or file.suffix.lower() != ".jsonl":
-            return True  # records of ours are in no plain JSON
+            return True  # seesay's records are never plain JSON
         rows = (row for row in islice(read_rows(file), NAMED) if isinstance(row, Row))
         if any(is_conversation(row.value) for row in rows):
             return True
@@ -356,9 +358,9 @@ def _writable(file: Path) -> str:
     except UnicodeEncodeError:
         raise DataError(
             Text(
-                f"the name of {file.name!a} is not UTF-8, expected one that JSON can hold: rename "
-                "it, or copy it with --copy",
-                f"{file.name!a} 的文件名不是 UTF-8；JSON 里只能写 UTF-8；请改名，或加上 --copy",
+                f"the file name {file.name!a} is not UTF-8, expected one that JSON can hold: "
+                "rename the file, or copy it with --copy",
+                f"文件名 {file.name!a} 不是 UTF-8；JSON 里只能写 UTF-8；请改名，或加上 --copy",
             )
         ) from None
     return file.as_posix()

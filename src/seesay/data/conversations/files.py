@@ -109,7 +109,7 @@ class _Reader:
                 self._at += 1
         if not self._text[self._at :]:
             number = self._line + self._text.count("\n")
-            yield self._damage(number, "the list has no end")
+            yield self._damage(number, "the list is not closed")
 
     def _skip_blanks(self) -> bool:
         """Goes to the next character that is none; False at the end of the file."""
@@ -133,14 +133,14 @@ class _Reader:
 
     def _row(self, value: Any, number: int) -> Row | DataError:
         if not isinstance(value, dict):
-            return self._damage(number, f"it is {type(value).__name__}, no object {{...}}")
+            return self._damage(number, f"it is {type(value).__name__}, not an object {{...}}")
         return Row(f"{self._file} line {number}", value, self._file.parent)
 
     def _damage(self, number: int, reason: str) -> DataError:
         return DataError(
             Text(
-                f"{self._file} line {number} is no sample ({reason}), expected a JSON object "
-                "{...}: correct or remove it",
+                f"{self._file} line {number} is not a sample ({reason}), expected a JSON "
+                "object {...}: correct or remove it",
                 f"{self._file} 第 {number} 行不是样本（{reason}）；应为 JSON 对象 {{...}}；请改正或"
                 "删除",
             )
@@ -155,7 +155,7 @@ def _described(file: Path) -> Iterator[Row | DataError]:
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(
             Text(
-                f"{file} describes no data sets ({error}), expected LLaMA-Factory's "
+                f"{file} does not describe datasets ({error}), expected LLaMA-Factory's "
                 f"{DATASET_INFO}: correct the path or the file",
                 f"{file} 里没有数据集说明（{error}）；应为 LLaMA-Factory 的 {DATASET_INFO}；请改正"
                 "路径或文件",
@@ -166,10 +166,10 @@ def _described(file: Path) -> Iterator[Row | DataError]:
         if "file_name" not in entry or not data.is_file():
             yield DataError(
                 Text(
-                    f"{file}: the data set {name!r} names no file in this folder, expected "
-                    "`file_name`: fetch it, or remove the entry",
-                    f"{file}：数据集 {name!r} 没有指明本文件夹里的文件；应有 `file_name`；请下载，"
-                    "或删除这一项",
+                    f"{file}: the dataset {name!r} names no file in this folder, expected a file "
+                    "under `file_name`: download it, or remove the entry",
+                    f"{file}：数据集 {name!r} 没有指明本文件夹里的文件；`file_name` 应写明；"
+                    "请下载，或删除这一项",
                 )
             )
             continue

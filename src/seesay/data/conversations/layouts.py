@@ -55,7 +55,7 @@ def _llava(one: Written) -> dict[str, Any]:
         raise DataError(
             Text(
                 f"it is about {len(one.images)} pictures and {len(one.videos)} videos, expected "
-                "pictures or one video, which is what LLaVA reads: leave it out, or convert to "
+                "pictures or one video, as LLaVA reads nothing else: remove it, or convert to "
                 "another format",
                 f"涉及 {len(one.images)} 张图片和 {len(one.videos)} 个视频；LLaVA 只读图片或一个视"
                 "频；请去掉，或转换成别的格式",

@@ -1,4 +1,4 @@
-"""Our records <-> conversations.
+"""seesay's records <-> conversations.
 
 A record is a picture with questions and captions that are learned one by one, so a conversation
 becomes one only if it is about a single picture; its turns become separate questions.
@@ -62,18 +62,18 @@ def questions_of(conversation: Conversation) -> list[dict[str, str]]:
         images, videos = len(conversation.images), len(conversation.videos)
         raise DataError(
             Text(
-                f"it is about {images} pictures and {videos} videos, expected one picture before "
-                "the first question, which is what a record of ours holds: leave it out, or "
-                "convert to another format",
-                f"涉及 {images} 张图片和 {videos} 个视频；应只有一张图片，在第一个问题里，seesay "
-                "的记录只能这样；请去掉，或转换成别的格式",
+                f"it is about {images} pictures and {videos} videos, expected one picture, in the "
+                "first question, as a seesay record holds no more: remove it, or convert to "
+                "another format",
+                f"涉及 {images} 张图片和 {videos} 个视频；seesay 的记录只能有一张图片，且在第一个"
+                "问题里；请去掉，或转换成别的格式",
             )
         )
     texts = [turn.text.replace(IMAGE, "", 1).strip() for turn in conversation.turns]
     if not all(texts):
         raise DataError(
             Text(
-                "the picture stands alone, expected a question: add one, or convert to another "
+                "there is a picture but no question, expected one: add it, or convert to another "
                 "format",
                 "只有图片，没有问题；应有问题；请补上，或转换成别的格式",
             )

@@ -64,8 +64,8 @@ def conversation_from(row: Mapping[str, Any], key: str, folder: Path) -> Convers
     for name in _MEANING:
         if not _is_empty(row.get(name)) or row.get(name) is False:
             _refuse(
-                f"it has `{name}`, expected a chat about pictures and videos",
-                f"含有 `{name}`；应为关于图片和视频的对话",
+                f"it has `{name}`, expected only a conversation about pictures and videos",
+                f"含有 `{name}`；应只有关于图片和视频的对话",
             )
     texts, files = _messages_of(row)
     system = "".join(_text(row[name]) for name in _SYSTEM if row.get(name))
@@ -74,7 +74,7 @@ def conversation_from(row: Mapping[str, Any], key: str, folder: Path) -> Convers
     listed = _listed(row, _IMAGES)
     if listed and files:
         _refuse(
-            "it lists pictures and has others within its messages, expected one of these",
+            "it has pictures both in a list and in its messages, expected only one of these",
             "图片既在列表里，又在消息里；只应有一处",
         )
     images = tuple(_picture(value, folder) for value in listed or files)
@@ -127,16 +127,16 @@ def _message(message: Any, files: list[Any]) -> tuple[str, str]:
     content = message.get("content", message.get("value"))
     if message.get("loss") is False or message.get("loss_scale") not in (None, 1):
         _refuse(
-            "a message says how much it is learned (`loss`), expected all answers to count alike",
+            "a message sets its own weight (`loss`), expected all answers to count alike",
             "有的消息用 `loss` 指定权重；各回答的权重应相同",
         )
     if isinstance(content, list):
         content = "".join(_part(one, files) for one in content)
     if not isinstance(role, str) or not isinstance(content, str):
         _refuse(
-            f"a message has {', '.join(map(str, message)) or 'nothing'}, expected `role` and "
-            "`content`, or `from` and `value`, as texts",
-            f"有的消息只有 {'、'.join(map(str, message)) or '空内容'}；应有文字 `role` 和 "
+            f"a message has {', '.join(map(str, message)) or 'no fields'}, expected `role` and "
+            "`content`, or `from` and `value`, as strings",
+            f"有的消息只有 {'、'.join(map(str, message)) or '空内容'}；应有字符串 `role` 和 "
             "`content`，或 `from` 和 `value`",
         )
     return role, clean_text(content)
@@ -162,7 +162,7 @@ def _alpaca(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     pairs = [pair for pair in history if isinstance(pair, list | tuple) and len(pair) == 2]
     if len(pairs) != len(history):
         _refuse(
-            "`history` holds other things than pairs, expected [question, answer]",
+            "`history` does not hold pairs only, expected [question, answer]",
             "`history` 里有不成对的内容；应为 [问题, 回答]",
         )
     question = "\n".join(_text(row[name]) for name in (*ALPACA, "input") if row.get(name))
@@ -185,8 +185,8 @@ def _rejected(row: Mapping[str, Any], turns: Sequence[Turn]) -> str | None:
     same = [Turn(_role(role), text) for role, text in before if role != "system"] == [*expected]
     if not same or _role(last[0]) != "assistant":
         _refuse(
-            f"`{name}` differs in more than the last answer, expected only that",
-            f"`{name}` 不只是最后一个回答不同；应只有它不同",
+            f"`{name}` differs in more than the last answer, expected no other difference",
+            f"`{name}` 不只最后一个回答不同；其余应相同",
         )
     return last[1]
 
@@ -194,7 +194,7 @@ def _rejected(row: Mapping[str, Any], turns: Sequence[Turn]) -> str | None:
 def _role(role: str) -> Role:
     if role not in _ROLES:
         _refuse(
-            f"a message is of the role {role!r}, expected user or assistant, after at most one "
+            f"a message has the role {role!r}, expected user or assistant, after at most one "
             "system prompt",
             f"有的消息的角色是 {role!r}；应为 user 或 assistant，开头可以有一条 system",
         )
@@ -218,7 +218,7 @@ def _picture(value: Any, folder: Path) -> PictureFile:
             return base64.b64decode(value.partition(",")[2] or value, validate=True)
         except binascii.Error as error:
             _refuse(
-                f"a picture within the row is not base64 ({error}), expected an encoded file",
+                f"a picture in the row is not base64 ({error}), expected an encoded file",
                 f"行内的图片不是 base64（{error}）；应为编码后的文件",
             )
     return _file(value, folder, Text("picture", "图片"))
@@ -245,7 +245,7 @@ def _file(value: Any, folder: Path, what: Text) -> Path:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         _refuse(
-            f"a text is {type(value).__name__}, expected words",
+            f"a text is {type(value).__name__}, expected a string",
             f"有的文字是 {type(value).__name__}；应为字符串",
         )
     return clean_text(value)

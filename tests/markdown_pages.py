@@ -86,7 +86,8 @@ class Page:
 def written_pages() -> list[Page]:
     """Every page that a person wrote, both languages."""
     paths = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").rglob("*.md")]
-    generated = {"reference", "_build", "softmax-vs-sigmoid"}  # the last: a table by `seesay sweep`
+    # The last two hold tables by `seesay sweep` and `seesay compare`.
+    generated = {"reference", "_build", "softmax-vs-sigmoid", "comparisons"}
     return [Page(path) for path in sorted(paths) if not generated & set(path.parts)]
 
 

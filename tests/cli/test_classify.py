@@ -19,7 +19,7 @@ def language(request, monkeypatch) -> str:
 def fake_model(monkeypatch):
     monkeypatch.setenv("SEESAY_LANG", "en")
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("seesay.cli.inputs.load_embedder", lambda name, device: FakeEmbedder())
+    monkeypatch.setattr("seesay.cli.inputs.load_embedder", lambda *_: FakeEmbedder())
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_labels_come_from_a_file_and_may_ask_for_other_words(folder, capsys):
 def test_given_templates_replace_the_built_in_ones(folder, capsys, monkeypatch):
     seen = []
 
-    def load(name, device):
+    def load(name, device, adapter):
         seen.append(FakeEmbedder())
         return seen[0]
 

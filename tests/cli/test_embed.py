@@ -13,7 +13,7 @@ from seesay.cli.main import run
 @pytest.fixture(autouse=True)
 def fake_model(monkeypatch):
     monkeypatch.setenv("SEESAY_LANG", "en")
-    monkeypatch.setattr("seesay.cli.inputs.load_embedder", lambda name, device: FakeEmbedder())
+    monkeypatch.setattr("seesay.cli.inputs.load_embedder", lambda *_: FakeEmbedder())
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def demo(tmp_path_factory):
     runs = {}
     for language in ("en", "zh"):
         folder = tmp_path_factory.mktemp(language) / "demo"
-        own = {"SEESAY_LANG": language, "SEESAY_MODEL": ""}
+        own = {"SEESAY_LANG": language, "SEESAY_MODEL": "", "SEESAY_TEXT_MODEL": ""}
         runs[language] = folder, run_example("demo.py", folder, **own)
     return runs
 

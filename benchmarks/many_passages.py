@@ -1,7 +1,7 @@
 """Asking a collection of very many text passages: processor time and memory of each step.
 
     python benchmarks/many_passages.py                        # 200,000 passages
-    python benchmarks/many_passages.py --passages 1000000 --folder /tmp/many --keep
+    python benchmarks/many_passages.py --passages 1000000 --folder build/many --keep
 
 The passages are made: documents of 200 passages, one in ten Chinese, of invented words whose
 frequencies fall off as those of real ones do (Zipf), some common words, and one fact in each

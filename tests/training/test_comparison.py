@@ -52,7 +52,7 @@ def test_each_connector_gets_a_row_over_its_seeds(folder, monkeypatch, capsys):
     file = write_comparison(config(folder, "runs", seeds=2, choices=some))
     cells = cells_of(read_sweep(file), file)
     assert [cell.name for cell in cells][:2] == ["pixel-shuffle-0", "pixel-shuffle-1"]
-    assert summarise(cells) == Summary([])
+    assert summarise(cells) == Summary()
     command.run_and_print(file, train=True, as_json=False, summarise=summarise)
     rows = {row["connector"]: row for row in summarise(cells).rows}
     assert tuple(rows) == some

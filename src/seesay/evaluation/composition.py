@@ -240,7 +240,7 @@ def scores_of(
     is read once. Raises DataError if a picture cannot be read."""
     if isinstance(model, Embedder):
         return scores_by_windows(model, contrasts, [windows])[0]
-    asked = _Asked(contrasts)
+    asked = _UniquePairs(contrasts)
     if isinstance(model, Matcher):
         looked, read = model.look(asked.images), model.read(asked.texts)
         _require_readable(looked.failures, asked.keys)
@@ -258,7 +258,7 @@ def scores_by_windows(
     embedder: Embedder, contrasts: Sequence[Contrast], ways: Sequence[Windows]
 ) -> list[list[Scores]]:
     """The same of a dual encoder, for each way to compare long texts."""
-    asked = _Asked(contrasts)
+    asked = _UniquePairs(contrasts)
     images = embedder.embed_images(asked.images)
     _require_readable(images.failures, asked.keys)
     windows = text_windows(embedder, asked.texts)
@@ -282,7 +282,7 @@ def text_windows(
     return np.split(vectors, np.cumsum(np.bincount(tokens.owners))[:-1])
 
 
-class _Asked:
+class _UniquePairs:
     """What a model is asked for contrasts: each picture, each text and each pair of them once."""
 
     def __init__(self, contrasts: Sequence[Contrast]) -> None:

@@ -312,16 +312,14 @@ def summarise(cells: Sequence[Cell]) -> Summary:
         if cell.finished:
             choice = next((axis, name) for axis, name in cell.choices.items() if axis != "seed")
             finished.setdefault(choice, []).append(cell)
+    if not finished:
+        return Summary()
     measures = _measures(cells[0])
-    charts = {
-        name: dot_chart(
-            title, {choice: _last(measure, runs) for (_, choice), runs in finished.items()}
-        )
-        for (name, title), measure in zip(
-            CHARTS.items(), measures, strict=False
-        )  # perhaps no CIDEr
-        if finished
-    }
+    charts = {}
+    # Where no captions are learnt, there is no CIDEr.
+    for (name, title), measure in zip(CHARTS.items(), measures, strict=False):
+        values = {choice: _last(measure, runs) for (_, choice), runs in finished.items()}
+        charts[name] = dot_chart(title, values)
     return Summary([_row(*choice, runs, measures) for choice, runs in finished.items()], charts)
 
 

@@ -299,7 +299,7 @@ class _Making:
             without = [one for one in self._pictures if not one.may_show(name)]
             without.sort(key=lambda one: self._draw("without", name, one.record.key))
             having = [one for one in self._pictures if name in one.objects]
-            for pair in zip(having, without, strict=False):
+            for pair in zip(having, without, strict=False):  # what one side has more of stays alone
                 texts = [
                     f"a photo {word} {thing.label_with_article}" for word in ("with", "without")
                 ]

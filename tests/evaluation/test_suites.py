@@ -250,3 +250,8 @@ def test_the_built_in_suites_can_be_read():
     assert quick.tasks["easy-vqa"].start == 2700 and quick.measures["tiny-imagenet"].start == 28500
     assert standard.tasks.items() <= full.tasks.items()
     assert {one.loader for one in full.tasks.values()} >= {"vlmevalkit", "parquet", "gqa", "coco"}
+
+
+def test_a_suite_that_is_not_there_is_refused_with_the_names_of_those_that_are():
+    with pytest.raises(ConfigError, match="no suite quik, expected one of quick, "):
+        read_suite("quik")

@@ -164,8 +164,17 @@ def read_suite(
     """Reads a suite from a file, or a built-in one by name. Paths in it start from the folder
     `data`, else from the current one; `limit` is for every task. Raises ConfigError if a setting is
     wrong."""
-    table = read_toml(BUILT_IN.get(str(name), Path(name)))
-    suite = build(SuiteConfig, table)
+    file = BUILT_IN.get(str(name), Path(name))
+    if not file.exists():
+        known = ", ".join(BUILT_IN)
+        raise ConfigError(
+            Text(
+                f"there is no suite {name}, expected one of {known}, or a TOML file: correct the "
+                "name",
+                f"没有名为 {name} 的评测套件；应为 {known} 之一，或一个 TOML 文件；请改正名称",
+            )
+        )
+    suite = build(SuiteConfig, read_toml(file))
     place = partial(_placed, folder=data)
     tasks = {key: place(task) for key, task in suite.tasks.items()}
     if limit is not None:

@@ -13,7 +13,7 @@ DAQUAR, beside always giving the most frequent answer. Goals: CIDEr .50 in Engli
 import argparse
 import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,15 +45,17 @@ def captions(assistant: LocalAssistant, most: int, beams: int) -> Iterator[tuple
     yield from Captions(path=path, stop=most, max_tokens=40, beams=beams).measure(assistant)
 
 
-def yes_no(assistant: LocalAssistant, records: RecordsConfig) -> dict[str, Mapping[str, float]]:
-    """POPE's figures of the questions about these records, by language."""
-    counts: dict[str, Counter[tuple[str, str]]] = {"en": Counter(), "zh": Counter()}
+def answered(
+    assistant: LocalAssistant, records: RecordsConfig
+) -> dict[str, list[tuple[str, str, str]]]:
+    """By language, each question's picture, true answer and given answer: yes, no or its text."""
+    found: dict[str, list[tuple[str, str, str]]] = {"en": [], "zh": []}
     for record in iterate_records(records):
         for language, asked in record.questions.items():
             given = assistant.ask_several(record.image, [q.question for q in asked], max_tokens=6)
             for one, answer in zip(asked, given, strict=True):
-                counts[language][one.answer, said(answer.text)] += 1
-    return {language: figures(count, language) for language, count in counts.items() if count}
+                found[language].append((record.key, one.answer, said(answer.text)))
+    return {language: questions for language, questions in found.items() if questions}
 
 
 def said(text: str) -> str:
@@ -61,10 +63,12 @@ def said(text: str) -> str:
     return next((one for one in (*YES, *NO) if text.startswith(one)), text)
 
 
-def figures(count: Counter[tuple[str, str]], language: str) -> Mapping[str, float]:
+def figures(answers: Sequence[tuple[str, str, str]], language: str) -> Mapping[str, float]:
+    """POPE's figures."""
     at = ("en", "zh").index(language)
-    yes, no, every = YES[at], NO[at], sum(count.values())
-    right, wrong = count[yes, yes], count[no, yes]
+    yes, no = YES[at], NO[at]
+    count = Counter((true, given) for _, true, given in answers)
+    right, wrong, every = count[yes, yes], count[no, yes], len(answers)
     found = {"precision": right / max(right + wrong, 1)}
     found["recall"] = right / max(sum(n for (true, _), n in count.items() if true == yes), 1)
     found["F1"] = 2 * right / max(2 * right + wrong + (count[yes, no]), 1)
@@ -72,7 +76,8 @@ def figures(count: Counter[tuple[str, str]], language: str) -> Mapping[str, floa
     return {"accuracy": accuracy, **found, "yes": (right + wrong) / every, "questions": every}
 
 
-def pope(assistant: LocalAssistant) -> None:
+def pope_questions(scratch: Path) -> Iterator[tuple[Strategy, RecordsConfig]]:
+    """POPE's questions about coco-tiny, three present and three absent objects of a picture."""
     folder = DATA / "coco-tiny"
     table = RecordsConfig(
         path=str(folder / "annotations.jsonl"),
@@ -80,14 +85,20 @@ def pope(assistant: LocalAssistant) -> None:
         columns={"image": "file_name"},
         images=str(folder / "images"),
     )
+    for strategy in get_args(Strategy):
+        out = scratch / f"{strategy}.jsonl"
+        make_questions(table, QuestionsConfig(kind="pope", strategy=strategy, objects=3), out)
+        yield strategy, replace(table, added=str(out))
+
+
+def pope(assistant: LocalAssistant) -> None:
     contrasted = assistant.configured(replace(assistant.decoding, contrast=ContrastConfig()))
     print("POPE on coco-tiny          accuracy precision recall   F1   yes")
     with TemporaryDirectory() as scratch:
-        for strategy in get_args(Strategy):
-            out = Path(scratch) / f"{strategy}.jsonl"
-            make_questions(table, QuestionsConfig(kind="pope", strategy=strategy, objects=3), out)
+        for strategy, records in pope_questions(Path(scratch)):
             for name, one in (("", assistant), (" VCD", contrasted)):
-                for language, found in yes_no(one, replace(table, added=str(out))).items():
+                for language, answers in answered(one, records).items():
+                    found = figures(answers, language)
                     shown = "  ".join(f"{found[k]:6.3f}" for k in [*found][:-1])
                     told = goal(f"{strategy} accuracy", found["accuracy"]) if not name else ""
                     print(f"  {strategy + name:<16} {language}  {shown}{told}", flush=True)

@@ -142,6 +142,12 @@ def holds(text: str, value: str) -> bool:
     return squeezed(value) in squeezed(text)
 
 
+def answers(text: str, asked: Asked) -> bool:
+    """Whether a text has the value that a question asks for."""
+    scaled = bool(asked.scale) and holds(text, f"{asked.value} {asked.scale}")
+    return holds(text, asked.value) or scaled
+
+
 def squeezed(text: str) -> str:
     return "".join(re.findall(r"\w", text.lower()))
 
@@ -156,9 +162,9 @@ def measure(asked: Sequence[Asked], given: Sequence[Given], verbose: bool) -> di
         hits = [
             place
             for place in answer.citations
-            if place.is_of(one) and (one.kind == "picture" or holds(place.text, one.value))
+            if place.is_of(one) and (one.kind == "picture" or answers(place.text, one))
         ]
-        is_right = any(holds(text, one.value) for text in answer.texts)
+        is_right = any(answers(text, one) for text in answer.texts)
         right += bool(hits) if one.kind == "picture" else is_right
         cited, good, found = cited + len(answer.citations), good + len(hits), found + bool(hits)
         if verbose and not hits:

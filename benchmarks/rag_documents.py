@@ -61,6 +61,7 @@ _TABLE_ASKS = {
            "How many employees does {E} have?"),
     "zh": ("{E}的参观人数是多少？", "{E}的收入是多少？", "{E}的员工数是多少？"),
 }  # fmt: skip
+_SCALES = {"en": ("", "thousand euros", ""), "zh": ("", "万元", "")}
 _ENDS = ".。!?！？"
 _PICTURE_ASKS = {"en": "Which photo shows this: {V}", "zh": "哪张照片的内容是：{V}"}
 
@@ -72,6 +73,8 @@ class Asked:
     kind: Kind
     question: str
     value: str = ""
+    scale: str = ""
+    """Of a table: what the column counts by, as 万元; an answer may give it or leave it out."""
     file: str = ""
     page: int | None = None
     seconds: float | None = None
@@ -234,7 +237,10 @@ class Maker:
             for row in rows:
                 at = self.random.randrange(len(columns))
                 asks = _TABLE_ASKS[self.language][at].replace("{E}", row[0])
-                found.append(Asked(kind="table", question=asks, value=str(row[at + 1]), file=file))
+                value, scale = str(row[at + 1]), _SCALES[self.language][at]
+                found.append(
+                    Asked(kind="table", question=asks, value=value, scale=scale, file=file)
+                )
         return found
 
     def _pictures(self, folder: Path, count: int) -> list[Asked]:

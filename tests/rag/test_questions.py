@@ -56,6 +56,32 @@ def test_questions_about_pictures_are_told_apart(text, about):
     assert Question.of(text).about_pictures is about
 
 
+FINDING = [
+    ("Which photo shows this: A dog by a lake.", "A dog by a lake.", False),
+    ("Which photos show a dog?", "a dog", True),
+    ("In which photo is there a red car?", "a red car", False),
+    ("Find all photos of dogs on the beach", "dogs on the beach", True),
+    ("Is there a picture of a cat?", "a cat", False),
+    ("哪张照片的内容是：男人走在小路上。", "男人走在小路上。", False),
+    ("哪些照片里有狗？", "狗", True),
+    ("找一张有狗的照片", "狗", False),
+    ("找出所有海边日落的照片", "海边日落", True),
+    ("有没有猫的照片？", "猫", False),
+    ("Which photo is the oldest?", "", False),
+    ("Which picture has the most visitors?", "", False),
+    ("How many dogs are in the photo?", "", False),
+    ("照片里有几只狗？", "", False),
+    ("照片是谁拍的？", "", False),
+]
+
+
+@pytest.mark.parametrize("text, shown, several", FINDING)
+def test_a_question_may_ask_for_pictures_by_what_they_show(text, shown, several):
+    read = Question.of(text)
+    assert (read.shown, read.several) == (shown, several)
+    assert read.about_pictures or not shown
+
+
 def test_a_question_of_two_parts_is_taken_apart():
     assert len(Question.of("When did the library open, and who designed it?").parts) == 2
     assert len(Question.of("图书馆是哪一年开放的，由谁设计？").parts) == 2

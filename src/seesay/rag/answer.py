@@ -39,6 +39,7 @@ from seesay.rag.claims import (
 from seesay.rag.computing import Computed, computed
 from seesay.rag.conversation import rewritten, self_contained
 from seesay.rag.evidence import Evidence, EvidenceLimits, gather, rarity
+from seesay.rag.pictures import LEAST, likelihoods
 from seesay.rag.questions import Question
 from seesay.rag.quoting import quote
 from seesay.rag.verification import (
@@ -248,6 +249,9 @@ class _Answering:
         if not evidence:
             return
         pictures = [one for one in evidence if one.kind == "image"]
+        if question.shown and self._config.mode != "endpoint":
+            yield from self._showing(question, pictures)
+            return
         if question.about_pictures and pictures and self._config.mode != "endpoint":
             some = list(self._about_pictures(question, pictures))
             yield from some
@@ -298,6 +302,27 @@ class _Answering:
             only_seen = set(claim.evidence) <= seen
             verifiers: list[Verifier] = [by_model] if only_seen else [RuleVerifier(), of_texts]
             yield from verify([claim], evidence, verifiers)
+
+    def _showing(self, question: Question, pictures: Sequence[Evidence]) -> Iterator[Claim]:
+        """Yields the pictures that show what a question describes: the one that is likely alone,
+        or all that match if it asks for several. A model that reads is asked about each."""
+        if question.several:
+            chosen = [one for one in pictures if one.confidence >= THRESHOLD]
+        else:
+            likely = likelihoods(self._collection, question.shown, self._config.filter)
+            chosen = [one for one in pictures if likely.get(one.unit, 0.0) >= LEAST]
+        if not chosen:
+            self.notes.append(_NO_PICTURE)
+        asked = self._config.mode == "assistant" and not self._sees_only()
+        if not asked:
+            self.mode, self.model = "quote", None
+        colon = "：" if question.language == "zh" else ": "
+        for one in chosen:
+            check_cancelled()
+            claim = Claim(text=question.shown, evidence=(one.id,), verdict="supported")
+            if asked:
+                (claim,) = verify([claim], [one], [AssistantVerifier(self._open(), self._look)])
+            yield replace(claim, text=f"{Path(one.path).name}{colon}{question.shown}")
 
     def _about_pictures(self, question: Question, pictures: Sequence[Evidence]) -> Iterator[Claim]:
         """Yields what an assistant says about each picture that fits the question."""

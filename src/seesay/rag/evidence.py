@@ -145,9 +145,15 @@ def _rankings(
             parts=(Part(text=words),), retrievers=(retriever,), count=_DEPTH, filter=filter
         )
         hits = collection.search(query).hits
-        # Of a question about texts, pictures without a caption only fill the ranks.
-        pictures = question.about_pictures
-        yield [hit for hit in hits if pictures or hit.text]
+        yield [hit for hit in hits if _serves(hit, question)]
+
+
+def _serves(hit: Hit, question: Question) -> bool:
+    """Whether a hit may answer: which photo it is, is not answered by a page of a document; and of
+    a question about texts, pictures without a caption would only fill the ranks."""
+    if question.shown:
+        return hit.kind == "image"
+    return question.about_pictures or bool(hit.text)
 
 
 def _by_words(

@@ -70,6 +70,29 @@ _ABOUT_PICTURES = re.compile(
     r"\b(photos?|photographs?|pictures?|images?|snapshots?)\b|照片|图片|图中|图里|图上|画面|相片",
     re.IGNORECASE,
 )
+# "Which photo shows a dog?" and "Find the photos of dogs" ask for pictures by what they show.
+_PICTURE = r"(?:photo(?:graph)?|picture|image|snapshot)"
+_FINDING = tuple(
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        rf"(?:which|what) (?:of (?:the|my|these) )?{_PICTURE}(?P<several>s)?(?: of mine)? "
+        r"(?:shows?|depicts?|contains?|(?:is|are) of|(?:has|have) (?=an? |some |two |three ))"
+        r"(?: this| the following)?[\s:]*(?P<shown>.+)",
+        rf"(?:in|on) (?:which|what) {_PICTURE}(?P<several>s)? "
+        r"(?:(?:is|are) there|can (?:you|i|we) see|do (?:you|i|we) see) (?P<shown>.+)",
+        r"(?:find|show|give|search for|look for)(?: me| us)? (?:an? |the |some |any |all |every |"
+        rf"my |all (?:the|my|of the) )*{_PICTURE}(?P<several>s)? "
+        r"(?:of|with|showing|that (?:shows?|has|have)|(?:in|on) which there (?:is|are)) "
+        r"(?P<shown>.+)",
+        r"(?:is|are) there (?:an? |any |some )"
+        rf"{_PICTURE}(?P<several>s)? (?:of|with|showing|that shows?) (?P<shown>.+)",
+        r"(?:(?P<several>哪些|哪几[张幅])|哪一?[张幅])(?:照片|图片|图|相片)(?:的内容|里面?|中|上)?"
+        r"(?:是|有|拍的是|拍了|拍到了?|拍着|显示了?|展示了?)[：:\s]*(?P<shown>.+)",
+        r"(?:找出|找到|找一下|找|搜一下|搜索|看看|给我看)(?:一?[张幅]|(?P<several>几张|所有|全部|一些))?"
+        r"(?:有|拍了|关于)?(?P<shown>.+?)的?(?:照片|图片|相片)",
+        r"有没有(?:有|拍了|关于)?(?P<shown>.+?)的(?:照片|图片|相片)",
+    )
+)
 _POLITE = re.compile(
     r"^(please|could you|can you|tell me|do you know|i'd like to know|i want to know|say)\b[\s,:]*|"
     r"^(请问|请告诉我|告诉我|我想知道|你知道|麻烦问一下|想问一下|帮我查一下|查一下)[，,：:]?",
@@ -100,7 +123,11 @@ class Question:
     words: tuple[str, ...]
     """Words of content, folded; see `stem` for comparing them."""
     about_pictures: bool
-    """Whether it asks for what pictures show."""
+    """Whether it asks for what pictures show, or for pictures."""
+    shown: str = ""
+    """What the pictures that it asks for show; empty if it asks for something else."""
+    several: bool = False
+    """Whether it asks for all such pictures and not for one."""
     parts: tuple[str, ...] = ()
     """The single questions, if it asks several."""
     counted: tuple[str, ...] = ()
@@ -119,13 +146,17 @@ class Question:
         forms = _ZH if language == "zh" else _EN
         matching = (type_ for form, type_ in forms if re.search(form, folded))
         expects: Expects = next(matching, "any")
-        parts = tuple(part.strip() for part in _SEPARATORS.split(bare) if content_words(part))
+        shown, several = _finding(bare)
+        split = () if shown else _SEPARATORS.split(bare)
+        parts = tuple(part.strip() for part in split if content_words(part))
         return Question(
             text=text,
             language=language,
             expects=expects,
-            words=content_words(bare),
+            words=content_words(shown or bare),
             about_pictures=_ABOUT_PICTURES.search(bare) is not None,
+            shown=shown,
+            several=several,
             parts=parts if len(parts) > 1 else (),
             counted=_counted(folded) if expects == "count" else (),
         )
@@ -143,8 +174,20 @@ class Question:
 
     @property
     def query(self) -> str:
-        """The words to search pictures and texts for."""
-        return (" " if self.language == "en" else "").join(self.words) or self.text
+        """The words to search pictures and texts for; for pictures, the description as it stands,
+        since models of pictures understand sentences better."""
+        return self.shown or (" " if self.language == "en" else "").join(self.words) or self.text
+
+
+def _finding(text: str) -> tuple[str, bool]:
+    """Returns what the pictures show that a question asks for, and whether it asks for several;
+    empty for another question."""
+    bare = text.rstrip("?？ 吗呢")
+    for form in _FINDING:
+        match = form.match(bare)
+        if match and content_words(match["shown"]):
+            return match["shown"].strip(), "several" in form.groupindex and bool(match["several"])
+    return "", False
 
 
 def content_words(text: str) -> tuple[str, ...]:

@@ -17,10 +17,11 @@ from jaxtyping import Float
 from seesay.data.spelling import fold
 from seesay.rag.claims import Claim, Quote, plain_text
 from seesay.rag.evidence import Evidence, Rarity
-from seesay.rag.facts import days, names, quantities
+from seesay.rag.facts import days, is_number, names, quantities
 from seesay.rag.lexicon import lexicon
 from seesay.rag.questions import Question, stems, tokens, words_in
 from seesay.rag.sentences import Span, stating_sentences
+from seesay.rag.subjects import is_of_another, points_back, subjects
 
 FEATURES = ("bias", "coverage", "around", "missing", "names", "fits", "both", "rank")
 # A logistic model of which sentence answers, fitted as `benchmarks/rag.py --fit` does to 100
@@ -118,14 +119,21 @@ def candidates(question: Question, evidence: Sequence[Evidence], rarity: Rarity)
     wanted = question.wanted
     total = sum(map(rarity.of, wanted)) or 1.0
     named = wanted & stems(word for name, _ in names(question.text) for word in tokens(name))
+    things = "".join(f"{one.own} {one.kind} " for one in subjects(question.text))
+    telling = {word for word in wanted - named if word not in things}
     found = []
     for one in evidence:
         if named and not words_in(f"{Path(one.path).stem}\n{one.text}", named):
             continue  # of something else
         for span, own, around in _with_surroundings(one.text, wanted):
-            near = own | around
+            near, sentence = own | around, one.text[slice(*span)]
+            # One that shares no word must point back, or stand below a heading that has them all.
+            if not own and not points_back(sentence) and not (telling and near == wanted):
+                continue
+            if is_of_another(question, sentence):
+                continue
             # Without addresses: their numbers are no dates.
-            fits = fit(question, plain_text(one.text[slice(*span)])) if near else 0.0
+            fits = fit(question, plain_text(sentence)) if near else 0.0
             if not fits:
                 continue
             covered = sum(map(rarity.of, near)) / total
@@ -221,5 +229,5 @@ def _counts(question: Question, sentence: str) -> float:
 
 def _surname(sentence: str, question: str) -> bool:
     """Whether a word begins with a common surname and has the length of a name."""
-    words = (word for word in tokens(sentence) if word not in question)
+    words = (word for word in tokens(sentence) if word not in question and not is_number(word))
     return any(2 <= len(word) <= 3 and word[0] in _SURNAMES for word in words)

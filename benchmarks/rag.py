@@ -233,8 +233,8 @@ def fit(sets: Sequence[tuple[str, Collection, Sequence[Asked]]]) -> None:
                 is_there = Path(sentence.evidence.path).name == one.file
                 right.append(is_there and squeezed(one.statement) in squeezed(sentence.text))
                 owners.append((language, number))
-    x, y, weights = np.array(rows), np.array(right, float), np.array(WEIGHTS, float)
-    for _ in range(100):  # Newton's method, with a little ridge
+    x, y, weights = np.array(rows), np.array(right, float), np.zeros(len(FEATURES))
+    for _ in range(100):  # Newton's method, with a little ridge; from zero it converges
         p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
         gradient = x.T @ (y - p) - RIDGE * weights
         curve = (x * (p * (1 - p))[:, None]).T @ x + RIDGE * np.eye(len(weights))

@@ -6,6 +6,7 @@ from seesay.rag.subjects import is_of_another, subjects
 OTHERS = [
     ("When did Kingfield Hospital open?", "Kingfield Mill opened in 1931.", True),
     ("When did Kingfield Hospital open?", "Kingfield Hospital opened in 1931.", False),
+    ("What did Kingfield Hospital cost?", "Building Kingfield Hospital cost 2 euros.", False),
     ("When did Kingfield Hospital open?", "Marford Mill opened in 1931.", True),
     ("When did Kingfield Hospital open?", "It opened in 1931, after Marford Mill.", False),
     ("When did Kingfield Hospital open?", "Opened in 1931.", False),

@@ -99,7 +99,7 @@ _POLITE = re.compile(
     re.IGNORECASE,
 )
 _ASKING = frozenset(" ".join(lexicon()["asking"]).split())
-_HOW_MANY = re.compile("(百分之)?几.?$|多少.?$|哪.?$|[多几]长时间$")
+_HOW_MANY = re.compile("百分(之|$)|几.?$|多少.?$|哪.?$|[多几]长时间$")
 _SEPARATORS = re.compile(
     r"[?？;；]+\s*|(?:,\s*|\s)and (?=(?:who|when|where|what|which|how|is|are|did|does|was|were)\b)|"
     r"[，,](?=(?:以及|并且|又|还有)?(?:谁|由谁|由哪|什么时候|何时|哪|多少|几|为什么|是否))|以及(?=谁|何时|哪|多少)",

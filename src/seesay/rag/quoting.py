@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from seesay.rag.lexicon import lexicon
 from seesay.rag.questions import Question, stems, tokens, words_in
 from seesay.rag.sentences import Span, stating_sentences
 from seesay.rag.subjects import is_of_another, points_back, subjects
+from seesay.text import HAN
 
 FEATURES = ("bias", "coverage", "around", "missing", "names", "fits", "both", "rank")
 # A logistic model of which sentence answers, fitted as `benchmarks/rag.py --fit` does to 100
@@ -29,9 +31,10 @@ FEATURES = ("bias", "coverage", "around", "missing", "names", "fits", "both", "r
 # rank is set by hand, as the right page is nearly always the first there; the threshold lies above
 # the best sentence of every development question without an answer.
 WEIGHTS = (-6.4, 3.6, -0.6, -4.4, 0.4, 0.6, 5.8, 0.5)
-THRESHOLD = 0.35
+THRESHOLD = 0.3
 MOST = 3
 """Most sentences of an answer."""
+_ENDS = frozenset(".!?。！？；;")
 _CLOSE = 0.5  # how far below the best in log-odds another sentence may be to be given too
 _UNITS = {
     "length": {"m"},
@@ -43,6 +46,8 @@ _UNITS = {
     "amount": {"cny", "usd", "eur", "%", "", "person", "age", "m2", "litre", "g", "m"},
 }
 _SURNAMES = frozenset(lexicon()["surnames"]) - {"\n"}
+_ORDINARY = frozenset("于曾向高金白黄江马石龙雷夏万余方段顾严成关")
+"""Surnames that are words on their own."""
 _PERSON_ZH = re.compile(
     r"先生|女士|老师|教授|博士|医生|师傅|经理|主任|馆长|校长|队长|院长|市长|工程师|建筑师|设计师|画家|诗人|"
     r"作家|公司|学院|团队|小组|男人|女人|男孩|女孩|男子|女子|孩子"
@@ -125,10 +130,10 @@ def candidates(question: Question, evidence: Sequence[Evidence], rarity: Rarity)
     for one in evidence:
         if named and not words_in(f"{Path(one.path).stem}\n{one.text}", named):
             continue  # of something else
-        for span, own, around in _with_surroundings(one.text, wanted):
+        for span, own, around, heading in _with_surroundings(one.text, wanted):
             near, sentence = own | around, one.text[slice(*span)]
             # One that shares no word must point back, or stand below a heading that has them all.
-            if not own and not points_back(sentence) and not (telling and near == wanted):
+            if not own and not points_back(sentence) and not (telling and heading == wanted):
                 continue
             if is_of_another(question, sentence):
                 continue
@@ -153,13 +158,15 @@ def candidates(question: Question, evidence: Sequence[Evidence], rarity: Rarity)
 
 def _with_surroundings(
     text: str, wanted: frozenset[str]
-) -> Iterator[tuple[Span, frozenset[str], frozenset[str]]]:
-    """Yields each statement with the wanted words in it, and those in the first statement, which
-    may be a heading, and in the two before: what "it" means."""
+) -> Iterator[tuple[Span, frozenset[str], frozenset[str], frozenset[str]]]:
+    """Yields each statement with the wanted words in it; those in the first statement, which may
+    be a heading, and in the two before: what "it" means; and those of a heading alone."""
     spans = stating_sentences(text)
     own = [words_in(text[slice(*span)], wanted) for span in spans]
+    headed = bool(spans) and text[slice(*spans[0])].strip()[-1:] not in _ENDS
     for n, span in enumerate(spans):
-        yield span, own[n], frozenset[str]().union(*own[: min(n, 1)], *own[max(0, n - 2) : n])
+        first = frozenset[str]().union(*own[: min(n, 1)])
+        yield span, own[n], first.union(*own[max(0, n - 2) : n]), first if headed else frozenset()
 
 
 def fit(question: Question, sentence: str) -> float:
@@ -228,6 +235,12 @@ def _counts(question: Question, sentence: str) -> float:
 
 
 def _surname(sentence: str, question: str) -> bool:
-    """Whether a word begins with a common surname and has the length of a name."""
-    words = (word for word in tokens(sentence) if word not in question and not is_number(word))
-    return any(2 <= len(word) <= 3 and word[0] in _SURNAMES for word in words)
+    """Whether a word begins with a common surname and has the length of a name, or stands right
+    after one: 吴建国 may be cut as 吴 and 建国."""
+    words = [word for word in tokens(sentence) if word not in question and not is_number(word)]
+    if any(2 <= len(word) <= 3 and word[0] in _SURNAMES for word in words):
+        return True
+    return any(
+        surname in _SURNAMES - _ORDINARY and HAN.match(given) and len(given) <= 2
+        for surname, given in pairwise(words)
+    )

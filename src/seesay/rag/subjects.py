@@ -21,7 +21,7 @@ _NO_NAME = re.compile(
     "[的该本这那一两三几每各家座所个此其在和与及对到从由为于是了有被把将向给叫做位]"
 )
 _POINTS_BACK = re.compile(
-    r"\b(it|its|there|they|their|he|she|his|her|this|these)\b|[它其该此]|[这那本][座家所个馆院校店]",
+    r"\b(it|its|this|he|she|his|her)\b|[它其该此]|[这那本][座家所个馆院校店]",
     re.IGNORECASE,
 )
 
@@ -33,6 +33,12 @@ class Subject(NamedTuple):
     """What it has of its own, folded: kingfield."""
     kind: str
     """The noun at the end: hospital."""
+
+    def may_be(self, other: "Subject") -> bool:
+        """Whether both may be the same: one name may be longer, as that of Old Kingfield Hospital,
+        or follow the first word of a sentence, which has a capital too."""
+        longer, shorter = sorted((self.own, other.own), key=len, reverse=True)
+        return self.kind == other.kind and (longer == shorter or longer.endswith(f" {shorter}"))
 
 
 def subjects(text: str) -> frozenset[Subject]:
@@ -53,9 +59,9 @@ def is_of_another(question: Question, sentence: str) -> bool:
     """Whether a sentence names another thing than the question. Who or where may be answered by
     the name of another thing, unless the two are called alike."""
     asked, there = subjects(question.text), subjects(sentence)
-    if not asked or not there or asked & there:
+    if not asked or not there or any(one.may_be(other) for one in asked for other in there):
         return False
-    if {one.own for one in asked} & {one.own for one in there}:
+    if any(one.own == other.own for one in asked for other in there):
         return True
     return question.expects not in ("who", "where") and not points_back(sentence)
 

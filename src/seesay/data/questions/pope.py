@@ -67,18 +67,25 @@ class Pope:
                         question=question, answer=told, kind="pope", language=language
                     )
 
-    def pairs(self, facts: Facts, least: int) -> list[tuple[str, str]]:
+    def pairs(
+        self, facts: Facts, least: int, left: Counter[str] | None = None
+    ) -> list[tuple[str, str]]:
         """Returns up to k objects of a record, each with one that it does not have; none if there
-        are fewer than `least` of either."""
+        are fewer than `least` of either. `left` says how often each may still be the absent one;
+        what is returned is taken off."""
         present = sorted(set(facts.objects), key=lambda one: self._draw(facts.key, "pope", one))
         # Annotators leave things out, too; what captions mention is not asked about as absent.
         absent = [one for one in self._images if one not in facts.present]
+        if left is not None:
+            absent = [one for one in absent if left[one] > 0]
         if (most := min(len(present), len(absent))) < least:
             return []
         pairs = []
         for name in present[: min(self._objects, most)]:
             other = min(absent, key=lambda one: self._rank(facts.key, name, one))
             absent.remove(other)
+            if left is not None:
+                left[other] -= 1
             pairs.append((name, other))
         return pairs
 

@@ -3,8 +3,13 @@
 What differs is an object that is not in the picture, drawn as POPE's adversarial questions do (Li
 et al. 2023, arXiv 2305.10355): the one that is most often together with one that is. No object that
 may be in the picture is ever said to be absent.
+
+Each object is asked about as often where it is as where it is not: otherwise a model learns from
+the word alone that there is a person and no bowl. Trained on pairs that were balanced in all but
+not by object, seesay-assistant got from 0.64 to 0.57 of POPE's adversarial questions right.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,7 +24,7 @@ LISTED = 4
 
 
 class Preferences:
-    """Asks whether objects are there, as often about one that is not as about one that is; and
+    """Asks whether objects are there, about each as often where it is as where it is not; and
     which ones there are, where the rejected answer has one swapped or inserted.
 
     Args:
@@ -43,29 +48,48 @@ class Preferences:
         self._draw = Draw(seed)
         ready = [self._with_objects(one) for one in facts]
         self._facts = {one.key: one for one in ready}
-        self._pope = Pope(things, ready, strategy="adversarial", objects=objects, seed=seed)
+        pope = Pope(things, ready, strategy="adversarial", objects=objects, seed=seed)
+        # Otherwise the few objects that are often with others would be absent again and again.
+        left = Counter(name for one in ready for name in set(one.objects))
+        self._pairs = {one.key: pope.pairs(one, 1, left) for one in ready}
+        self._presence = self._balanced()
 
     def questions(self, facts: Facts, languages: Iterable[Language]) -> Iterator[QuestionPair]:
         """The questions about a record in each language; none if no object is known to be there, or
         to be absent."""
-        pairs = self._pope.pairs(self._facts[facts.key], least=1)
-        if not pairs:
-            return
         for language in languages:
-            named = [
-                pair for pair in pairs if language == "en" or all(self._things[n].zh for n in pair)
-            ]
-            for pair in named:
-                for name, true, false in zip(pair, (YES, NO), (NO, YES), strict=True):
-                    yield QuestionPair(
-                        question=self._asked("presence", facts.key, name, language),
-                        answer=true.in_language(language),
-                        rejected=false.in_language(language),
-                        kind="presence",
-                        language=language,
-                    )
-            if named:
-                yield from self._lists(facts.key, named[0], language)
+            for name, is_there in self._presence[facts.key]:
+                if language == "zh" and not self._things[name].zh:
+                    continue
+                true, false = (YES, NO) if is_there else (NO, YES)
+                yield QuestionPair(
+                    question=self._asked("presence", facts.key, name, language),
+                    answer=true.in_language(language),
+                    rejected=false.in_language(language),
+                    kind="presence",
+                    language=language,
+                )
+            for pair in self._pairs[facts.key]:
+                if language == "en" or all(self._things[name].zh for name in pair):
+                    yield from self._lists(facts.key, pair, language)
+                    break
+
+    def _balanced(self) -> dict[str, list[tuple[str, bool]]]:
+        """By record, the objects asked about and whether they are there: of the pairs, as many of
+        each object on either side, drawn at random."""
+        present, absent = (
+            Counter(pair[side] for pairs in self._pairs.values() for pair in pairs)
+            for side in (0, 1)
+        )
+        left = {is_there: present & absent for is_there in (True, False)}
+        asked: dict[str, list[tuple[str, bool]]] = {key: [] for key in self._pairs}
+        for key in sorted(self._pairs, key=lambda one: self._draw(one, "balanced")):
+            for pair in self._pairs[key]:
+                for name, is_there in zip(pair, (True, False), strict=True):
+                    if left[is_there][name] > 0:
+                        left[is_there][name] -= 1
+                        asked[key].append((name, is_there))
+        return asked
 
     def _with_objects(self, facts: Facts) -> Facts:
         """What may be there counts as present."""

@@ -175,7 +175,7 @@ def names(text: str) -> list[tuple[str, Span]]:
         if first and name.split()[0].lower() in _ORDINARY:
             start += len(name.split()[0]) + 1
             name = text[start : match.end()]
-        elif first and " " not in name and text[match.end() :].lstrip()[:1].islower():
+        elif first and " " not in name and re.match(r"\s*[a-z\d]", text[match.end() :]):
             continue  # any sentence begins with a capital
         if name.strip():
             found.append((name, (start, match.end())))

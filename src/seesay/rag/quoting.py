@@ -67,6 +67,7 @@ _PLACED_EN = re.compile(
 _PLACE_EN = re.compile(
     r"\b(in|at|on|near|by|beside|behind|under|opposite|inside|outside|from) (?!\d)", re.I
 )
+_STREETS = frozenset("street road avenue lane square hill river lake".split())
 _COLOURS = re.compile(
     "|".join(rf"\b{one}\b" if one.isascii() else one for one in lexicon()["colours"].split())
 )
@@ -213,7 +214,11 @@ def _person(question: Question, sentence: str) -> float:
     text = fold(question.text)
     if question.language == "zh":
         return 1.0 if _PERSON_ZH.search(sentence) or _surname(sentence, text) else 0.3
-    others = [name for name, _ in names(sentence) if fold(name) not in text]
+    others = [
+        name
+        for name, _ in names(sentence)
+        if fold(name) not in text and fold(name).split()[-1] not in _STREETS
+    ]
     return 1.0 if others else 0.5 * bool(_PERSON_EN.search(sentence))
 
 

@@ -127,9 +127,14 @@ def suite_tables(
         costs += [] if prices is None else [Text("price", "费用")]
         title = Text("Cost of the answers", "回答的开销")
         tables.append(table(title, costs, [_cost(one, prices) for one in report.costs]))
-    facts = [(one.task, one.scorer, one.prompt or "–", one.judge or "–") for one in report.scores]
-    asked = (task, scorer, Text("prompt", "提示词"), Text("judge", "评判模型"))
-    tables.append(table(Text("How it was asked", "提问方式"), asked, facts))
+    facts = [
+        (one.task, one.scorer, one.prompt or "–", one.judge or "–")
+        for one in report.scores
+        if one.prompt or one.judge
+    ]
+    if facts:
+        asked = (task, scorer, Text("prompt", "提示词"), Text("judge", "评判模型"))
+        tables.append(table(Text("How it was asked", "提问方式"), asked, facts))
     if report.data:
         title, named = Text("Data", "数据"), (Text("file", "文件"), Text("MD5", "MD5"))
         tables.append(table(title, named, list(report.data.items())))

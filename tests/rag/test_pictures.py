@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from photographs import photographs
 from rag_notes import Says
 from seesay.rag.answer import ask
-from seesay.rag.pictures import LEAST, likelihoods
+from seesay.rag.evidence import LEAST, likelihoods
 from seesay.search.collection import Collection
 
 

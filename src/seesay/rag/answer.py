@@ -38,8 +38,7 @@ from seesay.rag.claims import (
 )
 from seesay.rag.computing import Computed, computed
 from seesay.rag.conversation import rewritten, self_contained
-from seesay.rag.evidence import Evidence, EvidenceLimits, gather, rarity
-from seesay.rag.pictures import LEAST, likelihoods
+from seesay.rag.evidence import LEAST, Evidence, EvidenceLimits, gather, likelihoods, rarity
 from seesay.rag.questions import Question
 from seesay.rag.quoting import quote
 from seesay.rag.verification import (

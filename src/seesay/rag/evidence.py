@@ -7,7 +7,9 @@ passages of a file are joined.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import log
+from math import exp, log
+
+import numpy as np
 
 from seesay.data.spelling import fold, visible
 from seesay.errors import ConfigError
@@ -26,6 +28,11 @@ K = 10
 _DEPTH = 40  # hits of each retriever
 _COUNTED = 1000  # passages with a word, at least
 _COMMON = 20  # a word in this fraction of all passages is as common as any
+LEAST = 0.8
+"""Likelihood from which a picture is named: see `likelihoods`."""
+_TEMPERATURE = 2.5
+_NONE = exp(2.0)
+_PICTURES = 100  # compared; those far down add nothing
 _SAME = 40  # characters by which neighbouring passages may overlap
 
 
@@ -118,6 +125,30 @@ def gather(
     if rerank is not None:
         order = rerank(question.text, order)
     return _packed((hits[unit] for unit in order), question, limits)
+
+
+def likelihoods(collection: Collection, shown: str, filter: Filter | None) -> dict[int, float]:
+    """By number of the passage: how likely each picture is the one that shows what is described,
+    if at most one does.
+
+    A picture is likely in proportion to exp((m z - m² / 2) / T), where z is its standard score and
+    m that of a match (`search/asking/confidence.py`), and so is, with a fixed weight, that no
+    picture shows it. Both constants were fitted to 600 photographs of Flickr8k's dev split and
+    their captions in both languages, in groups of 20 to 200, with and without the picture: of 40
+    photographs, seesay-base names one for 39 % (27 % in Chinese) of the captions, and it is the
+    right one in 94 % (91 %).
+    """
+    query = Query(parts=(Part(text=shown),), retrievers=("image",), count=_PICTURES, filter=filter)
+    found = collection.search(query)
+    comparisons = [one.comparison for one in found.explain.retrievers if one.comparison]
+    hits = [one for one in found.hits if one.kind == "image"]
+    if not hits or not comparisons:
+        return {}
+    usual = comparisons[0]
+    scores = np.array([one.retrievers[0].score - usual.null for one in hits]) / usual.spread
+    weights = np.exp((usual.match * scores - usual.match**2 / 2) / _TEMPERATURE)
+    total = float(weights.sum() + _NONE)
+    return {hit.unit: weight / total for hit, weight in zip(hits, weights.tolist(), strict=True)}
 
 
 def rarity(collection: Collection, questions: Iterable[Question]) -> Rarity:

@@ -67,7 +67,7 @@ _PLACED_EN = re.compile(
 _PLACE_EN = re.compile(
     r"\b(in|at|on|near|by|beside|behind|under|opposite|inside|outside|from) (?!\d)", re.I
 )
-_STREETS = frozenset("street road avenue lane square hill river lake".split())
+_STREETS = frozenset(["street", "road", "avenue", "lane", "square", "hill", "river", "lake"])
 _COLOURS = re.compile(
     "|".join(rf"\b{one}\b" if one.isascii() else one for one in lexicon()["colours"].split())
 )

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import quick_bitsandbytes  # noqa: F401
 import torch
 from safetensors.torch import load_file
 
@@ -294,6 +295,42 @@ def test_a_run_with_adapters_resumes_to_the_same_weights(recipe, tmp_path):
     cut_back(tmp_path / "answers", 2, tmp_path / "cut")
     resumed = train(recipe(*settings, f"run.folder={tmp_path / 'cut'}"), resume=True)
     assert same(weights(whole.folder), weights(resumed.folder))
+
+
+def test_adapters_on_4_bits_train_resume_and_are_exported_as_they_were_trained(recipe, tmp_path):
+    settings = (
+        "model.lora={ rank = 2, alpha = 4, targets = ['query', 'down'], base = 'nf4' }",
+        "optimizer.freeze=['tower']",
+        "optimizer.ema=0.9",
+        "checkpoint.every=2",
+    )
+    result = train(recipe(*settings))
+    cut_back(tmp_path / "answers", 2, tmp_path / "cut")
+    again = recipe(*settings, f"run.folder={tmp_path / 'cut'}")
+    resumed = train(again, resume=True)
+    last = "checkpoints/step-00000003"
+    for name in ("model.safetensors", "average.safetensors"):
+        one, two = (load_file(tmp_path / run / last / name) for run in ("answers", "cut"))
+        assert same(one, two), name
+    assert same(weights(result.folder), weights(resumed.folder))
+
+    begun = make_model(again, "begun")
+    average = load_file(tmp_path / "answers" / last / "average.safetensors")
+    moved = changed(parts(begun), average)
+    assert {n.split(".")[0] for n in moved if not is_adapter(n)} == {"connector"}
+    assert {n for n in average if is_adapter(n)} <= moved
+    assert average["decoder.blocks.0.mlp.down.nf4.packed"].dtype == torch.uint8
+    trained = begun.with_weights(average).model.decoder
+    exported = load_bundle(result.folder).model.decoder
+    ids = torch.arange(9)[None]
+    with torch.no_grad():
+        expected = trained(trained.embed(ids))
+        torch.testing.assert_close(exported(exported.embed(ids)), expected, rtol=0, atol=1e-5)
+
+
+def test_adapters_on_4_bits_are_not_exported_alone(recipe):
+    with pytest.raises(ConfigError, match="model.lora.base='nf4'"):
+        recipe("model.lora={ base = 'nf4' }", "optimizer.freeze=['tower']", "run.export=adapter")
 
 
 def test_small_parts_give_the_gradient_of_the_whole(recipe):

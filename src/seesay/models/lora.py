@@ -1,5 +1,6 @@
 """Low-rank adapters in linear layers: LoRA (Hu et al. 2021, arXiv 2106.09685), with rsLoRA
-(Kalajdzievski 2023, arXiv 2312.03732) and DoRA (Liu et al. 2024, arXiv 2402.09353) as options.
+(Kalajdzievski 2023, arXiv 2312.03732), DoRA (Liu et al. 2024, arXiv 2402.09353) and QLoRA (Dettmers
+et al. 2023, arXiv 2305.14314) as options.
 
 add_lora(model, LoraConfig(rank=16))     # computes the same as before
 ...                                      # train what `is_adapter` names
@@ -8,17 +9,21 @@ use_adapter(model, "other")              # one of several adapters
 merge_lora(model)                        # plain linear layers again
 """
 
+import logging
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from seesay.errors import MissingExtraError
 from seesay.models.layers import conflict, require_finite, require_range
 
 LAYERS = ("query", "key", "value", "out", "gate", "up", "down")
@@ -47,6 +52,9 @@ class LoraConfig:
     dora: bool = False
     """Learn the length of each row of weights beside its direction (DoRA, arXiv 2402.09353): a
     little better at small ranks, and slower."""
+    base: Literal["nf4"] | None = None
+    """"nf4": the own weights of the layers that get adapters are stored in 4 bits (QLoRA, arXiv
+    2305.14314) through bitsandbytes, from the extra `qlora`. None: as they are."""
 
     def __post_init__(self) -> None:
         ranks = {f"ranks.{part}": rank for part, rank in self.ranks.items()}
@@ -82,23 +90,123 @@ class Adapter(nn.Module):
         return weight + self.scale * self.b @ self.a
 
 
+class Nf4Weight(nn.Module):
+    """A weight in 4 bits for each number, as bitsandbytes stores it: in blocks of 64, each with a
+    scale in 8 bits, and these in blocks of 256 (double quantization). That is 4.13 bits for each
+    number. The four tensors are frozen parameters, so that checkpoints and sharding need to know
+    nothing of it. Raises MissingExtraError without bitsandbytes."""
+
+    def __init__(self, weight: Float[Tensor, "out_dim in_dim"]) -> None:
+        super().__init__()
+        library = _library().functional
+        self.shape = weight.shape
+        packed, state = library.quantize_4bit(weight.detach().float(), quant_type="nf4")
+        offset = state.absmax.mean()
+        scales, outer = library.quantize_blockwise(
+            state.absmax - offset, code=_scale_code(weight.device), blocksize=256
+        )
+        self.packed = nn.Parameter(packed, requires_grad=False)
+        self.scales = nn.Parameter(scales, requires_grad=False)
+        self.outer_scales = nn.Parameter(outer.absmax.to(weight), requires_grad=False)
+        self.outer_offset = nn.Parameter(offset[None].to(weight), requires_grad=False)
+
+    def _state(self) -> Any:
+        """How bitsandbytes describes it, in float32 whatever the precision of the training."""
+        outer = _library().functional.QuantState(
+            absmax=self.outer_scales.float(),
+            code=_scale_code(self.packed.device),
+            blocksize=256,
+            dtype=torch.float32,
+        )
+        return _library().functional.QuantState(
+            absmax=self.scales,
+            shape=self.shape,
+            blocksize=64,
+            quant_type="nf4",
+            dtype=torch.float32,
+            offset=self.outer_offset[0].float(),
+            state2=outer,
+        )
+
+    def whole(self) -> Float[Tensor, "out_dim in_dim"]:
+        """The weight that the layer computes with."""
+        weight = _library().functional.dequantize_4bit(self.packed, self._state())
+        return weight.to(self.outer_scales.dtype)
+
+    def forward(self, x: Float[Tensor, "*axes in_dim"]) -> Float[Tensor, "*axes out_dim"]:
+        """W x. For the backward pass W is kept in 4 bits."""
+        device = x.device.type
+        autocast = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if autocast else x.dtype
+        if dtype is torch.float64:  # in which the kernels return numbers that they never computed
+            return F.linear(x, self.whole())
+        return _library().matmul_4bit(x.to(dtype), self.packed, self._state())
+
+
+@cache
+def _library() -> Any:
+    """The library of 4-bit weights. Raises MissingExtraError without it."""
+    # On a CPU with AVX512-BF16 it loads compiled code from a hub when imported, if the package
+    # "kernels" is installed, and else advises to install it. Nothing here would call that code.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    kernels = sys.modules.get("kernels")
+    sys.modules["kernels"] = None  # type: ignore[assignment]  # which refuses the import
+    try:
+        import bitsandbytes
+    except ImportError:
+        raise MissingExtraError("bitsandbytes", "qlora") from None
+    finally:
+        del sys.modules["kernels"]
+        if kernels is not None:
+            sys.modules["kernels"] = kernels
+    return bitsandbytes
+
+
+@cache
+def _scale_code(device: torch.device) -> Tensor:
+    """The 256 numbers that scales in 8 bits stand for. The library would keep its own on the device
+    of the first weight, which may be "meta"."""
+    with torch.device("cpu"):
+        return _library().functional.create_dynamic_map().to(device)
+
+
 class LoraLinear(nn.Linear):
     """A linear layer W with adapters by name, of which one is active or none: W x + scale * B A x,
-    with DoRA each row stretched to its magnitude."""
+    with DoRA each row stretched to its magnitude. W may be stored in 4 bits."""
 
     def __init__(self, linear: nn.Linear) -> None:
         """Takes over the parameters of `linear`."""
         nn.Module.__init__(self)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
+        self.nf4: Nf4Weight | None = None
+        """The weight in place of `weight`, if it is stored in 4 bits."""
         self.adapters = nn.ModuleDict()
         self.active: str | None = None
 
     def add(self, name: str, rank: int, scale: float, dora: bool) -> Adapter:
         """Adds an adapter, or replaces that of the same name, and makes it the active one."""
-        self.adapters[name] = adapter = Adapter(self.weight, rank, scale, dora)
+        self.adapters[name] = adapter = Adapter(self.whole_weight(), rank, scale, dora)
         self.active = name
         return adapter
+
+    def store_in_nf4(self) -> None:
+        """Replaces the weight by one in 4 bits. Raises MissingExtraError without bitsandbytes."""
+        if self.nf4 is None:
+            self.nf4 = Nf4Weight(self.weight)
+            del self.weight
+
+    def whole_weight(self) -> Float[Tensor, "out_dim in_dim"]:
+        """W as the layer computes with it."""
+        return self.weight if self.nf4 is None else self.nf4.whole()
+
+    def _own(
+        self, x: Float[Tensor, "*axes in_dim"], bias: Tensor | None
+    ) -> Float[Tensor, "*axes out_dim"]:
+        if self.nf4 is None:
+            return F.linear(x, self.weight, bias)
+        y = self.nf4(x)
+        return y if bias is None else y + bias.to(y.dtype)
 
     @property
     def adapter(self) -> Adapter | None:
@@ -111,23 +219,24 @@ class LoraLinear(nn.Linear):
 
     def forward(self, x: Float[Tensor, "*axes in_dim"]) -> Float[Tensor, "*axes out_dim"]:
         if (adapter := self.adapter) is None:
-            return super().forward(x)
+            return self._own(x, self.bias)
         added = adapter.scale * F.linear(F.linear(x, adapter.a), adapter.b)
         if adapter.magnitude is None:
-            return super().forward(x) + added
+            return self._own(x, self.bias) + added
         # The length is a constant for the gradient (DoRA, section 4.3).
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            length = adapter.whole(self.weight).norm(dim=1)
-        y = (F.linear(x, self.weight) + added) * (adapter.magnitude / length)
+            length = adapter.whole(self.whole_weight()).norm(dim=1)
+        y = (self._own(x, None) + added) * (adapter.magnitude / length)
         return y if self.bias is None else y + self.bias
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """Returns a plain layer that computes the same."""
+        """Returns a plain layer that computes the same: of a weight in 4 bits, the numbers that
+        training computed with, not those that the layer had before."""
         linear = nn.Linear(
             self.in_features, self.out_features, bias=self.bias is not None, device="meta"
         )
-        weight = self.weight
+        weight = self.whole_weight()
         if (adapter := self.adapter) is not None:
             weight = adapter.whole(weight)
             if adapter.magnitude is not None:
@@ -176,7 +285,8 @@ def adapted_parts(model: nn.Module) -> tuple[str, ...]:
 
 def add_lora(model: nn.Module, config: LoraConfig, name: str = DEFAULT) -> None:
     """Gives adapters to a model, in place, and makes them the active ones. Raises ConfigError if
-    it lacks a part or layer that the config names."""
+    it lacks a part or layer that the config names, MissingExtraError if its weights are to be in 4
+    bits and bitsandbytes is not installed."""
     ranks = config.ranks or dict.fromkeys(adapted_parts(model), config.rank)
     places = linear_places(model)
     chosen: dict[str, int] = {}
@@ -202,7 +312,10 @@ def add_lora(model: nn.Module, config: LoraConfig, name: str = DEFAULT) -> None:
             f"{'、'.join(there)} 中的若干个：请去掉其余的",
         )
     for of_layer, rank in chosen.items():
-        places[of_layer].adapted().add(name, rank, config.scale(rank), config.dora)
+        layer = places[of_layer].adapted()
+        if config.base == "nf4":
+            layer.store_in_nf4()
+        layer.add(name, rank, config.scale(rank), config.dora)
 
 
 def use_adapter(model: nn.Module, name: str | None) -> None:

@@ -345,6 +345,18 @@ class Recipe:
             )
         if self.run.export != "adapter":
             return
+        if lora is not None and lora.base is not None:
+            raise ConfigError(
+                Text(
+                    f"run.export='adapter' loads the decoder as it was published, but with "
+                    f"model.lora.base={lora.base!r} the adapters are learned for its weights in 4 "
+                    "bits; expected one of the two: choose a number format, which exports the "
+                    "weights that were trained with",
+                    f"run.export='adapter' 会载入原样的解码器，而 model.lora.base={lora.base!r} 时"
+                    "适配器是配合它的 4 位权重学到的；两者只能取其一；请改选一种数值格式，"
+                    "导出的就是训练时所用的权重",
+                )
+            )
         assistant, locked = self.model.assistant, "tower" in self.optimizer.freeze
         named = assistant is not None and isinstance(assistant.decoder, str)
         if not named or not locked or adapted != ("decoder",):

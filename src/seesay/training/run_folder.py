@@ -209,7 +209,10 @@ class Outputs:
         def measured() -> Mapping[str, float]:
             if not self._processes.first:
                 return {}
-            model: Any = _ready(self._with_weights(weights))
+            # Merged, weights in 4 bits would take the memory that they were to save.
+            lora = self._bundle.lora
+            in_4_bits = lora is not None and lora.base == "nf4"
+            model: Any = _ready(self._with_weights(weights, merged=not in_4_bits))
             values = evaluate(model, measures)
             asking = [one for one in measures if isinstance(one, Answers)]
             self.examples = [asdict(one) for many in asking for one in many.examples(model)]
@@ -255,9 +258,11 @@ class Outputs:
             return None
         return sum(measured[name] for name in best) / len(best)
 
-    def _with_weights(self, weights: Mapping[str, Tensor]) -> Bundle[Any]:
-        """Returns a copy of the model with these weights, of which adapters are merged: measuring
-        it cannot disturb the training."""
+    def _with_weights(self, weights: Mapping[str, Tensor], *, merged: bool = True) -> Bundle[Any]:
+        """Returns a copy of the model with these weights, of which adapters are merged unless told
+        otherwise: measuring it cannot disturb the training."""
         bundle = self._bundle.with_weights({name: t.clone() for name, t in weights.items()})
+        if not merged:
+            return bundle
         merge_lora(bundle.model)
         return replace(bundle, lora=None)

@@ -303,7 +303,7 @@ def load_adapter(
         alpha = float(ends[0]) if ends else config.alpha
         scale = replace(config, alpha=alpha).scale(len(tensors["A"]))
         for ours, found in _split(module, tensors, rules).items():
-            if ours not in places or _misshapen(found, places[ours].linear.weight):
+            if ours not in places or _misshapen(found, places[ours].linear):
                 raise _unread(folder / WEIGHTS, f"{module} is no layer of this model")
             parts.append((ours, found, scale))
     for ours, found, scale in parts:
@@ -417,12 +417,12 @@ def _split(module: str, tensors: Tensors, rules: Rules) -> dict[str, Tensors]:
     return found
 
 
-def _misshapen(found: Tensors, weight: Tensor) -> bool:
+def _misshapen(found: Tensors, linear: nn.Linear) -> bool:
     rank = len(found["A"])
     expected = {
-        "A": (rank, weight.shape[1]),
-        "B": (weight.shape[0], rank),
-        "magnitude_vector": (weight.shape[0],),
+        "A": (rank, linear.in_features),
+        "B": (linear.out_features, rank),
+        "magnitude_vector": (linear.out_features,),
     }
     return any(tuple(one.shape) != expected[which] for which, one in found.items())
 

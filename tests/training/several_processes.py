@@ -45,6 +45,8 @@ def cut_back(run: Path, step: int, to: Path) -> None:
 
 
 def main(jobs: Path) -> None:
+    import quick_bitsandbytes  # noqa: F401
+
     dist.init_process_group("gloo")
     for job in json.loads(jobs.read_text()):
         try:

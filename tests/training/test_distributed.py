@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import quick_bitsandbytes  # noqa: F401
 import torch
 
 from seesay.training.recipe import read_recipe
@@ -32,7 +33,7 @@ PREFERRED = (
     "objective.answers.picture=1",
     "objective.answers.generation=1",
     "optimizer.freeze=['tower', 'connector']",
-    "model.lora={ rank = 2, dora = true }",
+    "model.lora={ rank = 2, dora = true, base = 'nf4' }",
 )
 RUNS = {
     "copies": EXACT,
@@ -143,7 +144,7 @@ def start(jobs):
     script = Path(__file__).with_name("several_processes.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     command += ["--master-port=0", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
-    environment = {**os.environ, "PYTHONPATH": "src", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"src{os.pathsep}tests", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, str(script), str(jobs)],
         env=environment,

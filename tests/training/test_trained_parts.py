@@ -297,14 +297,18 @@ def test_a_run_with_adapters_resumes_to_the_same_weights(recipe, tmp_path):
     assert same(weights(whole.folder), weights(resumed.folder))
 
 
-def test_adapters_on_4_bits_train_resume_and_are_exported_as_they_were_trained(recipe, tmp_path):
+def test_adapters_on_4_bits_train_resume_and_are_exported_as_they_were_trained(
+    recipe, folder, tmp_path
+):
     settings = (
         "model.lora={ rank = 2, alpha = 4, targets = ['query', 'down'], base = 'nf4' }",
         "optimizer.freeze=['tower']",
         "optimizer.ema=0.9",
         "checkpoint.every=2",
+        f"evaluation.answers={{ path = '{folder}/questions.jsonl', format = 'table', stop = 1 }}",
     )
     result = train(recipe(*settings))
+    assert result.before.keys() == result.measured.keys() != set()
     cut_back(tmp_path / "answers", 2, tmp_path / "cut")
     again = recipe(*settings, f"run.folder={tmp_path / 'cut'}")
     resumed = train(again, resume=True)

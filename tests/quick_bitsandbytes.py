@@ -1,5 +1,5 @@
-"""Importing this first makes bitsandbytes ready in a second instead of ten: it asks torch to compile
-functions that no test calls, and torch loads its compiler for that."""
+"""Importing this first makes bitsandbytes ready in a second instead of ten: it asks torch to
+compile functions that no test calls, and torch loads its compiler for that."""
 
 import pytest
 import torch

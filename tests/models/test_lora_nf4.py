@@ -4,10 +4,10 @@ full, and what is merged computes it too."""
 import sys
 
 import pytest
-import quick_bitsandbytes  # noqa: F401
 import torch
 from torch import nn
 
+import quick_bitsandbytes  # noqa: F401
 from seesay.errors import MissingExtraError
 from seesay.models import lora
 from seesay.models.decoder import Decoder, DecoderConfig

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import quick_bitsandbytes  # noqa: F401
 import torch
 
+import quick_bitsandbytes  # noqa: F401
 from seesay.training.recipe import read_recipe
 from seesay.training.run import train
 from seesay.training.run_log import read_log

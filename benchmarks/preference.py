@@ -3,27 +3,46 @@
     python benchmarks/preference.py [runs/dpo-seeds/*/model] [--before NAME] [--most 200]
 
 The models are one recipe with several seeds. Asked are POPE's yes/no questions about the 100
-photographs of coco-tiny, none of which was trained on: accuracy, F1 and the share of "yes" before,
+photographs of coco-tiny, and questions of the trained kind about the first `--most` photographs of
+Flickr8k's dev split, none of which was trained on: accuracy, F1 and the share of "yes" before,
 after (mean and standard deviation over the seeds), and the difference, with the interval in which
-95 % of the differences lie when the photographs are drawn anew. CIDEr of the first `--most` dev
-photographs of Flickr8k shows what captions lose.
+95 % of the differences lie when the photographs are drawn anew. CIDEr of these dev photographs
+shows what captions lose.
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from assistant import answered, captions, figures, pope_questions
+from assistant import DATA, answered, captions, figures, pope_questions
 
 import seesay
+from seesay.data.questions.making import QuestionsConfig, make_questions
+from seesay.data.sources import RecordsConfig
 
 Answer = tuple[str, str, str]
 Given = Mapping[tuple[str, str], Sequence[Answer]]
-"""By strategy and language, what a model answers."""
+"""By set of questions and language, what a model answers."""
 SHOWN = ("accuracy", "F1", "yes")
 RESAMPLES = 2000
+
+
+def asked(scratch: Path, most: int) -> Iterator[tuple[str, RecordsConfig]]:
+    """The questions by name: POPE's, and those about dev photographs."""
+    yield from pope_questions(scratch)
+    records = RecordsConfig(path=str(DATA / "flickr8k-bilingual" / "dev-*.tar"), stop=most)
+    out = scratch / "dev.jsonl"
+    make_questions(records, QuestionsConfig(kind="preferences", objects=3), out)
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        row["qa"] = [one for one in row["qa"] if one["kind"] == "presence"]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows if row["qa"]]
+    out.write_text("".join(lines), encoding="utf-8")
+    yield "Flickr8k dev", replace(records, added=str(out))
 
 
 def ask(model: str, most: int) -> tuple[Given, Mapping[str, float]]:
@@ -32,7 +51,7 @@ def ask(model: str, most: int) -> tuple[Given, Mapping[str, float]]:
     with TemporaryDirectory() as scratch:
         given = {
             (strategy, language): answers
-            for strategy, records in pope_questions(Path(scratch))
+            for strategy, records in asked(Path(scratch), most)
             for language, answers in answered(assistant, records).items()
         }
     return given, dict(captions(assistant, most, 1))
@@ -72,7 +91,7 @@ def main() -> None:
         parser.exit(message="no trained models: run seesay sweep recipes/dpo-seeds.toml first\n")
     before, captions_before = ask(options.before, options.most)
     after, captions_after = zip(*(ask(one, options.most) for one in models), strict=True)
-    print(f"POPE on coco-tiny, {options.before}, and {len(after)} trained from it")
+    print(f"{options.before}, and {len(after)} trained from it")
     print(f"{'':15}{'':4}{'':10}before    after           difference")
     for key, answers in before.items():
         trained = [one[key] for one in after]

@@ -28,7 +28,7 @@ Answer = tuple[str, str, str]
 Given = Mapping[tuple[str, str], Sequence[Answer]]
 """By set of questions and language, what a model answers."""
 SHOWN = ("accuracy", "F1", "yes")
-RESAMPLES = 2000
+RESAMPLES = 500
 
 
 def asked(scratch: Path, most: int) -> Iterator[tuple[str, RecordsConfig]]:
@@ -61,18 +61,20 @@ def difference(
     before: Sequence[Answer], after: Sequence[Sequence[Answer]], value: Callable[..., float]
 ) -> tuple[float, float, float]:
     """The mean difference over the seeds, and the middle 95 % of it over drawn photographs."""
-    pictures = sorted({picture for picture, _, _ in before})
-    rows = {one: [at for at, row in enumerate(before) if row[0] == one] for one in pictures}
+    rows: dict[str, list[int]] = {}
+    for at, (picture, _, _) in enumerate(before):
+        rows.setdefault(picture, []).append(at)
+    groups = list(rows.values())
 
-    def mean(chosen: Sequence[str]) -> float:
-        at = [row for one in chosen for row in rows[one]]
+    def mean(chosen: Sequence[int]) -> float:
+        at = [row for one in chosen for row in groups[one]]
         reference = value([before[row] for row in at])
         return float(np.mean([value([one[row] for row in at]) - reference for one in after]))
 
-    random = np.random.default_rng(0)
-    drawn = [mean(random.choice(pictures, len(pictures)).tolist()) for _ in range(RESAMPLES)]
+    random, count = np.random.default_rng(0), len(groups)
+    drawn = [mean(random.integers(count, size=count).tolist()) for _ in range(RESAMPLES)]
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return mean(pictures), float(low), float(high)
+    return mean(range(count)), float(low), float(high)
 
 
 def over_seeds(values: Sequence[float]) -> str:

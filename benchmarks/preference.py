@@ -13,7 +13,10 @@ shows what captions lose.
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -87,12 +90,15 @@ def main() -> None:
     parser.add_argument("models", nargs="*", help="trained models, one for each seed")
     parser.add_argument("--before", default="seesay-assistant", help="the model they began as")
     parser.add_argument("--most", type=int, default=200, help="photographs with captions")
+    parser.add_argument("--processes", type=int, default=2, help="models asked at a time")
     options = parser.parse_args()
     models = options.models or sorted(map(str, Path("runs/dpo-seeds").glob("*/model")))
     if not models:
         parser.exit(message="no trained models: run seesay sweep recipes/dpo-seeds.toml first\n")
-    before, captions_before = ask(options.before, options.most)
-    after, captions_after = zip(*(ask(one, options.most) for one in models), strict=True)
+    with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
+        found = [*pool.map(partial(ask, most=options.most), [options.before, *models])]
+    (before, captions_before), *trained_ones = found
+    after, captions_after = zip(*trained_ones, strict=True)
     print(f"{options.before}, and {len(after)} trained from it")
     print(f"{'':15}{'':4}{'':10}before    after           difference")
     for key, answers in before.items():

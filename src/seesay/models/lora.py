@@ -91,10 +91,10 @@ class Adapter(nn.Module):
 
 
 class Nf4Weight(nn.Module):
-    """A weight in 4 bits for each number, as bitsandbytes stores it: in blocks of 64, each with a
-    scale in 8 bits, and these in blocks of 256 (double quantization). That is 4.13 bits for each
-    number. The four tensors are frozen parameters, so that checkpoints and sharding need to know
-    nothing of it. Raises MissingExtraError without bitsandbytes."""
+    """A weight quantized to 4 bits by bitsandbytes: blocks of 64 numbers share an 8-bit scale, and
+    blocks of 256 scales share another (double quantization), 4.13 bits per number in all. The
+    four tensors are frozen parameters, so checkpointing and sharding need no special case. Raises
+    MissingExtraError without bitsandbytes."""
 
     def __init__(self, weight: Float[Tensor, "out_dim in_dim"]) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class Nf4Weight(nn.Module):
         return weight.to(self.outer_scales.dtype)
 
     def forward(self, x: Float[Tensor, "*axes in_dim"]) -> Float[Tensor, "*axes out_dim"]:
-        """W x. For the backward pass W is kept in 4 bits."""
+        """Computes W x. The backward pass also keeps only the 4-bit weight."""
         device = x.device.type
         autocast = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if autocast else x.dtype
@@ -191,7 +191,7 @@ class LoraLinear(nn.Linear):
         return adapter
 
     def store_in_nf4(self) -> None:
-        """Replaces the weight by one in 4 bits. Raises MissingExtraError without bitsandbytes."""
+        """Quantizes the weight to 4 bits. Raises MissingExtraError if bitsandbytes is missing."""
         if self.nf4 is None:
             self.nf4 = Nf4Weight(self.weight)
             del self.weight

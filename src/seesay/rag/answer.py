@@ -303,8 +303,8 @@ class _Answering:
             yield from verify([claim], evidence, verifiers)
 
     def _showing(self, question: Question, pictures: Sequence[Evidence]) -> Iterator[Claim]:
-        """Yields the pictures that show what a question describes: the one that is likely alone,
-        or all that match if it asks for several. A model that reads is asked about each."""
+        """Yields the pictures that the question describes: the single likely one, or every match if
+        it asks for several. If the assistant reads text, it checks each of them."""
         if question.several:
             chosen = [one for one in pictures if one.confidence >= THRESHOLD]
         else:

@@ -180,8 +180,8 @@ def _rankings(
 
 
 def _serves(hit: Hit, question: Question) -> bool:
-    """Whether a hit may answer: which photo it is, is not answered by a page of a document; and of
-    a question about texts, pictures without a caption would only fill the ranks."""
+    """Whether a hit can help to answer. Only photographs answer "which photo"; a question about
+    texts has no use for pictures without a caption."""
     if question.shown:
         return hit.kind == "image"
     return question.about_pictures or bool(hit.text)

@@ -174,8 +174,8 @@ class Question:
 
     @property
     def query(self) -> str:
-        """The words to search pictures and texts for; for pictures, the description as it stands,
-        since models of pictures understand sentences better."""
+        """What to search for: the content words, or for "which photo" the whole description, since
+        image models understand sentences better than lists of words."""
         return self.shown or (" " if self.language == "en" else "").join(self.words) or self.text
 
 

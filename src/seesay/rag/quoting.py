@@ -47,7 +47,7 @@ _UNITS = {
 }
 _SURNAMES = frozenset(lexicon()["surnames"]) - {"\n"}
 _ORDINARY = frozenset("于曾向高金白黄江马石龙雷夏万余方段顾严成关")
-"""Surnames that are words on their own."""
+"""Surnames that are also everyday words, so they prove nothing on their own."""
 _PERSON_ZH = re.compile(
     r"先生|女士|老师|教授|博士|医生|师傅|经理|主任|馆长|校长|队长|院长|市长|工程师|建筑师|设计师|画家|诗人|"
     r"作家|公司|学院|团队|小组|男人|女人|男孩|女孩|男子|女子|孩子"
@@ -240,8 +240,9 @@ def _counts(question: Question, sentence: str) -> float:
 
 
 def _surname(sentence: str, question: str) -> bool:
-    """Whether a word begins with a common surname and has the length of a name, or stands right
-    after one: 吴建国 may be cut as 吴 and 建国."""
+    """Whether the sentence seems to hold a Chinese name: a word of two or three characters that
+    starts with a common surname, or a surname followed by a given name, since the segmenter may
+    split 吴建国 into 吴 and 建国."""
     words = [word for word in tokens(sentence) if word not in question and not is_number(word)]
     if any(2 <= len(word) <= 3 and word[0] in _SURNAMES for word in words):
         return True

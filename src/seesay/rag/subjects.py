@@ -27,10 +27,10 @@ _POINTS_BACK = re.compile(
 
 
 class Subject(NamedTuple):
-    """A thing with a name."""
+    """A named place or organization, such as Kingfield Hospital."""
 
     own: str
-    """What it has of its own, folded: kingfield."""
+    """The distinguishing part, folded: kingfield."""
     kind: str
     """The noun at the end: hospital."""
 
@@ -56,8 +56,8 @@ def subjects(text: str) -> frozenset[Subject]:
 
 
 def is_of_another(question: Question, sentence: str) -> bool:
-    """Whether a sentence names another thing than the question. Who or where may be answered by
-    the name of another thing, unless the two are called alike."""
+    """Whether a sentence is about a different place or organization than the question. An answer
+    to "who" or "where" may well name another one, unless the names are confusingly similar."""
     asked, there = subjects(question.text), subjects(sentence)
     if not asked or not there or any(one.may_be(other) for one in asked for other in there):
         return False
@@ -67,5 +67,5 @@ def is_of_another(question: Question, sentence: str) -> bool:
 
 
 def points_back(sentence: str) -> bool:
-    """Whether a sentence has a word for something named before, such as "it"."""
+    """Whether a sentence refers back to something mentioned earlier, as "it" does."""
     return _POINTS_BACK.search(sentence) is not None

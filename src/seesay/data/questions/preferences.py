@@ -74,8 +74,8 @@ class Preferences:
                     break
 
     def _balanced(self) -> dict[str, list[tuple[str, bool]]]:
-        """By record, the objects asked about and whether they are there: of the pairs, as many of
-        each object on either side, drawn at random."""
+        """Returns the objects to ask about for each record, and whether each is present. Surplus
+        questions are dropped at random until every object is present as often as absent."""
         present, absent = (
             Counter(pair[side] for pairs in self._pairs.values() for pair in pairs)
             for side in (0, 1)

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from made_files import write_photo
+from made_pdfs import pdf, write
 from seesay.errors import CollectionError, ConfigError
 from seesay.inference.embedder import load
 from seesay.search.collection import Collection
 from seesay.search.indexing import fill
+from seesay.search.indexing.options import IndexOptions
 from tiny_checkpoint import write_checkpoint
 
 NOTES = ("a dog runs over the grass", "雪地里的狗", "the fox jumps over the lazy dog", "草地")
@@ -102,6 +104,20 @@ def test_a_lost_vector_of_a_text_is_restored_and_named_until_then(collection, fi
     assert [finding.kind for finding in collection.verify()] == ["missing vectors"]
     assert collection.index(files).refilled == 1
     assert collection.verify(deep=True) == []
+
+
+def test_words_first_leaves_the_vectors_of_documents_to_the_next_run(tmp_path, main, texts, files):
+    (files / "letter.pdf").write_bytes(pdf(lambda canvas: write(canvas, ["A harbour at dawn."])))
+    first = IndexOptions(workers=1, words_first=True)
+    with Collection.open(tmp_path / "w", create=True, model=main, text_model=texts) as collection:
+        assert collection.index(files, first).postponed == 6  # notes, and the page with its text
+        assert counts(collection) == {"main": (2, 0, 1), "text": (0, 0, 0)}
+        hits = collection.search("harbour", retrievers=["keyword"]).hits
+        assert ["harbour" in (hit.text or "") for hit in hits] == [True]
+        report = collection.index(files)
+        assert (report.refilled, report.postponed, report.unchanged) == (6, 0, 8)
+        assert counts(collection) == {"main": (3, 0, 1), "text": (0, 5, 0)}
+        assert collection.verify(deep=True) == []
 
 
 @pytest.mark.parametrize("engine", ["faiss", "chroma"])

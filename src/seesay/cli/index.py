@@ -131,6 +131,18 @@ Ocr = Annotated[
 ]
 
 
+WordsFirst = Annotated[
+    bool,
+    typer.Option(
+        "--words-first",
+        help=say(
+            "Find documents by their words soon: their vectors are left to the next seesay index.",
+            "让文档尽快能按字词找到：向量留到下次 seesay index 时再计算。",
+        ),
+    ),
+]
+
+
 Late = Annotated[
     str | None,
     typer.Option(
@@ -160,6 +172,7 @@ def index(
     prune: Prune = False,
     detect: Detect = None,
     ocr: Ocr = False,
+    words_first: WordsFirst = False,
     late: Late = None,
     max_pages: MaxPages = None,
     max_pixels: MaxPixels = None,
@@ -186,6 +199,7 @@ def index(
         prune=prune,
         detect=detect,
         ocr=ocr,
+        words_first=words_first,
         late=late,
         limits=limits,
     )
@@ -271,6 +285,11 @@ def summary(report: "IndexReport") -> str:
         line += say(
             f" · page vectors {report.pages:,} ({each} each)",
             f" · 页面向量 {report.pages:,}（每页 {each}）",
+        )
+    if report.postponed:
+        line += say(
+            f" · vectors to come {report.postponed:,} (with the next `seesay index`)",
+            f" · 待算向量 {report.postponed:,}（下次 `seesay index` 时计算）",
         )
     if skipped or report.partial:
         line += say(" (see `seesay errors`)", "（详见 `seesay errors`）")

@@ -6,6 +6,7 @@ import made_documents
 from made_pdfs import CHINESE, SIZE, pdf, scan, write
 from seesay.data.squares import ImageTransformConfig
 from seesay.search.reading import ocr
+from seesay.search.reading import pdf as pdf_reader
 from seesay.search.reading.files import FileData, ReadLimits, RefusedError
 from seesay.search.reading.layout import Line, PageText, Style, blocks_of
 from seesay.search.reading.messages import ReadSettings
@@ -63,6 +64,24 @@ def test_columns_are_read_one_after_the_other_with_page_and_box():
         + "".join(RIGHT)
     )
     assert passage.place.box == pytest.approx((72 / 595, 0.142, 0.80, 0.222), abs=0.02)
+
+
+def test_the_objects_of_a_line_are_found_without_asking_for_each_character():
+    owners = "aaaa.bbbbbbb.aa.\n.cc.ccccccccccc.d"  # a point: a space that PDFium adds
+    text = "".join("x" if owner.isalpha() else owner.replace(".", " ") for owner in owners)
+    asked = []
+
+    def object_of(at):
+        asked.append(at)
+        return None if owners[at] in ".\n" else ord(owners[at])
+
+    found = pdf_reader.objects_of(text, object_of)
+    known = [(one, ord(owner)) for one, owner in zip(found, owners, strict=True) if owner.isalpha()]
+    assert all(one == owner for one, owner in known)
+    assert found[4] is found[12] is found[16] is None and found[20] in (None, ord("c"))
+    assert len(asked) < len(text)
+    asked.clear()
+    assert len(pdf_reader.objects_of("\u05d0" + text[1:], object_of)) == len(asked) == len(text)
 
 
 def test_running_heads_and_page_numbers_are_left_out_and_headings_kept():

@@ -5,7 +5,7 @@ everything else by its main model.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -69,8 +69,12 @@ class IndexingModels:
         apart = self.load_texts is not None
         for texts in (False, True):
             rows = [n for n, one in enumerate(modalities) if (apart and one == "text") == texts]
+            if not rows:
+                continue
+            # Without a vector yet, too, they belong to this space, and a later run looks there.
+            space = self._space_of_texts() if texts else self.space
+            rows = [row for row in rows if vectors[row] is not _NO_VECTOR]
             if rows:
-                space = self._space_of_texts() if texts else self.space
                 some = np.stack([vectors[row] for row in rows])
                 self.store.vectors.put(space.id, [passages[row] for row in rows], some)
 
@@ -97,16 +101,17 @@ class EmbeddedFile:
 
 
 def embed_files(
-    models: IndexingModels, files: Iterable[ReadResult], *, texts: bool = True
+    models: IndexingModels, files: Iterable[ReadResult], *, without: Collection[str] = ()
 ) -> Iterator[EmbeddedFile]:
     """Yield the files in order, each with its vectors: from the reading process, from a recent
     copy, or newly computed. The parts of a long file are embedded as they come, and yielded as
-    one file after the last. Without `texts`, text passages get NaN instead of a vector."""
+    one file after the last. Passages of the media types in `without` get NaN instead of a
+    vector, which is not stored."""
     from seesay.inference.devices import map_in_order, worker_count  # torch, which is loaded by now
 
     batches, workers = _batches(models, files), worker_count(models.main.device)
     pending: dict[str, list[EmbeddedFile]] = {}
-    for batch in map_in_order(partial(_embed, models, texts), batches, workers=workers):
+    for batch in map_in_order(partial(_embed, models, without), batches, workers=workers):
         for file, content, is_new in batch:  # a copy follows its original, which has vectors
             passages = tuple(replace(one, payload=b"") for one in file.passages)
             one = EmbeddedFile(
@@ -180,12 +185,15 @@ def _stored(models: IndexingModels, file: ReadResult) -> Rows:
     return np.split(flat, np.cumsum([width[one.modality] for one in file.passages])[:-1])
 
 
-def _embed(models: IndexingModels, texts: bool, batch: _Batch) -> _Batch:
+def _embed(models: IndexingModels, without: Collection[str], batch: _Batch) -> _Batch:
     new = [(file, content) for file, content, is_new in batch if is_new]
     passages = [passage for file, _ in new for passage in file.passages]
     vectors = [_NO_VECTOR] * len(passages)
-    for modality in {passage.modality for passage in passages} - (set() if texts else {"text"}):
-        rows = [row for row, passage in enumerate(passages) if passage.modality == modality]
+    rows_of: dict[Modality, list[int]] = {}
+    for row, passage in enumerate(passages):
+        if passage.media_type not in without:
+            rows_of.setdefault(passage.modality, []).append(row)
+    for modality, rows in rows_of.items():
         embedder = models.embedder_of(modality)
         found = _ENCODERS[modality](embedder, [passages[row] for row in rows])
         for row, vector in zip(rows, found, strict=True):

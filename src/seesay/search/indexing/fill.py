@@ -248,7 +248,7 @@ class Filler:
             ):
                 known[content] = [np.frombuffer(one, "<f2") for one in some]
         results = self._read([item for content, item in contents.items() if content not in known])
-        for embedded in embed_files(self._models, results, texts=False):
+        for embedded in embed_files(self._models, results, without=("text",)):
             if embedded.vectors is not None:
                 known[embedded.file.content_hash] = embedded.vectors
         return self._by_passage(

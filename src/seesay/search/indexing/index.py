@@ -52,6 +52,7 @@ _COUNTS = (
     *("links", "images", "texts", "reused", "partial", "detected", "ocr"),
     *("pages", "page_bytes"),
 )
+_WORDS = ("text", "page")  # media types of passages that are found by their words, too
 _AT_ONCE = 256  # files that are looked up together
 _ARCHIVES_AT_ONCE = 16  # archives whose files are read together
 _LIMITED = ("size", "time", "memory", "part")  # stages at which larger limits may help
@@ -165,19 +166,23 @@ class _Run:
         finally:
             with self.store.writing("end", run=number):
                 self.store.runs.note(number, self.state.counts, state)
-        refilled, problem = 0, None
+        refilled, postponed, problem = 0, 0, None
         if state == "done":
             for space, held in self.store.spaces.in_use().items():
                 some = (self.store, self.models, space, held, self.processes, self.on_progress)
-                refilled += Filler(*some).restore(self.stopping)
+                if self.options.words_first:
+                    postponed += self.store.vectors.count_missing(space.id, held=held)
+                else:
+                    refilled += Filler(*some).restore(self.stopping)
                 problem = keep_up(self.store, space) or problem
         return IndexReport(
             **{name: self.state.counts[name] for name in _COUNTS},
             seconds=time.monotonic() - self.began,
-            interrupted=state == "interrupted",
+            interrupted=self.stopping.is_set(),
             missing_roots=missing,
             empty_roots=empty,
             refilled=refilled,
+            postponed=postponed,
             left_out=dict(self.walk.left_out) if self.walk else {},
             index_problem=problem,
         )
@@ -280,7 +285,8 @@ class _Run:
 
     def _put(self, results: Iterable[ReadResult]) -> None:
         writer = Writer(self.store, self.models, self.state)
-        for embedded in embed_files(self.models, results):
+        without = _WORDS if self.options.words_first else ()
+        for embedded in embed_files(self.models, results, without=without):
             if writer.add(embedded):
                 self._tell()
         writer.flush()

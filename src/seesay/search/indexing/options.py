@@ -41,7 +41,9 @@ class IndexOptions:
     ocr: bool = False
     """Read the text in every picture that has not been looked at for text yet. The text of scanned
     pages is read in any case."""
-
+    words_first: bool = False
+    """Leave the vectors of documents and texts to the next run: until then they are found by their
+    words alone."""
     late: str | None = None
     """A model of late interaction, such as colqwen2, that gives every page without them the vectors
     that a search with `rerank` compares; "none" removes those of all pages; None: no change."""
@@ -91,7 +93,7 @@ class IndexReport:
     images: int
     """Pictures embedded."""
     texts: int
-    """Text passages embedded."""
+    """Text passages embedded, or only stored with `words_first`."""
     reused: int
     """Pictures and text passages that reused the vector of a file with the same content.
     """
@@ -111,6 +113,8 @@ class IndexReport:
     """Pages that got vectors for late interaction."""
     page_bytes: int = 0
     """Bytes of these vectors."""
+    postponed: int = 0
+    """Passages whose vectors are left to the next run, as `words_first` asks."""
     refilled: int = 0
     """Known pictures and text passages that had lost their vector and got it back."""
     left_out: Mapping[str, int] = field(default_factory=dict)

@@ -203,16 +203,21 @@ def index(
         late=late,
         limits=limits,
     )
-    given = paths or []
-    with started(collection, given, model=model, text_model=text_model, device=device) as here:
+    paths = paths or []
+    with started(collection, paths, model=model, text_model=text_model, device=device) as here:
         with progress(say("files", "文件")) as tell:
             report = here.index(
-                given, options, on_progress=lambda p: tell(p.done, p.total or 0, p.failed)
+                paths, options, on_progress=lambda p: tell(p.done, p.total or 0, p.failed)
             )
         _show(here, report, as_json=json)
         something = report.added or report.updated or report.unchanged
         if something and not (json or report.interrupted):
             advise_model(here, collection)
+    _exit(report)
+
+
+def _exit(report: "IndexReport") -> None:
+    """Exit with an error unless all was indexed."""
     if report.interrupted:
         say_how_to_go_on()
         raise typer.Exit(STOPPED)

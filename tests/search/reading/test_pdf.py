@@ -6,11 +6,11 @@ import made_documents
 from made_pdfs import CHINESE, SIZE, pdf, scan, write
 from seesay.data.squares import ImageTransformConfig
 from seesay.search.reading import ocr
-from seesay.search.reading import pdf as pdf_reader
 from seesay.search.reading.files import FileData, ReadLimits, RefusedError
 from seesay.search.reading.layout import Line, PageText, Style, blocks_of
 from seesay.search.reading.messages import ReadSettings
 from seesay.search.reading.pdf import read_pdf
+from seesay.search.reading.pdf_runs import objects_of
 
 LEFT = [
     "The fishing boats return to the har-",
@@ -75,13 +75,13 @@ def test_the_objects_of_a_line_are_found_without_asking_for_each_character():
         asked.append(at)
         return None if owners[at] in ".\n" else ord(owners[at])
 
-    found = pdf_reader.objects_of(text, object_of)
+    found = objects_of(text, object_of)
     known = [(one, ord(owner)) for one, owner in zip(found, owners, strict=True) if owner.isalpha()]
     assert all(one == owner for one, owner in known)
     assert found[4] is found[12] is found[16] is None and found[20] in (None, ord("c"))
     assert len(asked) < len(text)
     asked.clear()
-    assert len(pdf_reader.objects_of("\u05d0" + text[1:], object_of)) == len(asked) == len(text)
+    assert len(objects_of("\u05d0" + text[1:], object_of)) == len(asked) == len(text)
 
 
 def test_running_heads_and_page_numbers_are_left_out_and_headings_kept():
@@ -179,7 +179,7 @@ def test_text_without_a_known_encoding_is_left_to_ocr(monkeypatch):
     monkeypatch.setattr(ocr, "read_lines", lambda image, *_: seen.append(image.size) or [])
     sound = pdf(draw)
     assert len(texts(sound)) == 1 and not seen
-    monkeypatch.setattr("seesay.search.reading.pdf._is_unassigned", lambda character: True)
+    monkeypatch.setattr("seesay.search.reading.pdf_runs._is_unassigned", lambda character: True)
     assert texts(sound) == [] and len(seen) == 1
 
 

@@ -8,11 +8,10 @@ ISO 32000-2: text rendering modes in 9.3.6.
 """
 
 import ctypes
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from seesay.data.squares import square
@@ -20,18 +19,11 @@ from seesay.errors import MissingExtraError
 from seesay.search.catalog.drafts import Place
 from seesay.search.catalog.metadata import Metadata
 from seesay.search.reading import ocr
-from seesay.search.reading.blocks import Block, Box, passages_of
+from seesay.search.reading.blocks import Block, passages_of
 from seesay.search.reading.files import FileData, RefusedError
-from seesay.search.reading.layout import (
-    RIGHT_TO_LEFT,
-    Line,
-    PageText,
-    Style,
-    blocks_of,
-    merged,
-    style_of,
-)
+from seesay.search.reading.layout import Line, PageText, Style, blocks_of, merged, style_of
 from seesay.search.reading.messages import FileContent, FileReader, Passage, ReadSettings
+from seesay.search.reading.pdf_runs import Run, on_page, runs_of
 from seesay.text import Text
 
 if TYPE_CHECKING:
@@ -50,9 +42,7 @@ _WHITE, _NOT_WHITE = 245, 225  # levels: white text, and a background before whi
 _LITTLE = 10  # characters: a page with fewer is read by OCR
 _UNKNOWN = 0.3  # share of characters that a font does not explain, from which on all are doubted
 _GAP = 1.5  # letters: what is further apart stands in different columns or cells
-_HYPHEN = re.compile("[\x02\ufffe]")  # what PDFium makes of one at the end of a line
 _HIDDEN_FIELD = 1 | 2 | 32  # flags of annotations: invisible, hidden, no view
-_LINE = re.compile(r"[^\r\n]+")
 _NAMED = 5  # pages that a complaint names
 
 
@@ -147,7 +137,7 @@ class _Reading:
 
     def __call__(self) -> Iterator[FileContent]:
         count = min(len(self.pages), self.settings.limits.max_pages)
-        known: dict[int, list[_Run]] = {}
+        known: dict[int, list[Run]] = {}
         texts = []
         for at in range(min(count, _SAMPLE)):
             number = 1 + at * count // min(count, _SAMPLE)
@@ -173,7 +163,7 @@ class _Reading:
     def _page(
         self,
         page: "_Page",
-        runs: "Sequence[_Run]",
+        runs: "Sequence[Run]",
         style: Style,
         headings: list[tuple[int, str]],
     ) -> Iterator[FileContent]:
@@ -346,7 +336,7 @@ class _Page:
             area = max(area, (right - left) * (top - bottom))
         return area >= _FILLING * self.width * self.height
 
-    def text(self, runs: "Iterable[_Run]") -> PageText:
+    def text(self, runs: "Iterable[Run]") -> PageText:
         """Returns the lines that runs stand in."""
         lines: list[list[Line]] = []
         last = -1
@@ -358,11 +348,11 @@ class _Page:
         parts = [part for one in lines for part in merged(one, _GAP)]
         return PageText(number=self.number, width=self.width, height=self.height, lines=parts)
 
-    def runs(self) -> "Iterator[_Run]":
+    def runs(self) -> "Iterator[Run]":
         """Yields the text, cut where its font, colour or line changes."""
         text_page = self._page.get_textpage()
         try:
-            yield from _runs(self._raw, self._page.raw, text_page.raw, self.height)
+            yield from runs_of(self._raw, self._page.raw, text_page.raw, self.height)
         finally:
             text_page.close()
 
@@ -390,7 +380,7 @@ class _Page:
         if not value.strip() or value == "Off":
             return None
         raw.FPDFAnnot_GetRect(annotation, rectangle)
-        corners = _on_page(raw, self._page.raw, self.height, rectangle)
+        corners = on_page(raw, self._page.raw, self.height, rectangle)
         page = PageText(number=self.number, width=self.width, height=self.height, lines=())
         box = page.fractions(corners)
         if min(box[2] - box[0], box[3] - box[1]) <= 0:
@@ -400,23 +390,7 @@ class _Page:
         return Block(text=f"{name}: {value}", place=Place(page=self.number, box=box))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
-    """Neighbouring characters of one object."""
-
-    line: Line
-    row: int
-    """Number of the line that it stands in."""
-    mode: int
-    colour: tuple[int, int, int, int]
-    """Red, green, blue, and how opaque it is."""
-    embedded: bool
-    """Whether the file holds its font; a font that this machine lacks, too, leaves no ink."""
-    unknown: int
-    """Characters that its font does not explain."""
-
-
-def _visible(page: _Page, image: "Image.Image", runs: Sequence[_Run]) -> list[_Run]:
+def _visible(page: _Page, image: "Image.Image", runs: Sequence[Run]) -> list[Run]:
     """Returns the runs that a person sees, with the spaces between them."""
     import numpy as np
 
@@ -438,13 +412,13 @@ def _visible(page: _Page, image: "Image.Image", runs: Sequence[_Run]) -> list[_R
     return found
 
 
-def _sound(runs: Sequence[_Run]) -> Sequence[_Run]:
+def _sound(runs: Sequence[Run]) -> Sequence[Run]:
     """Returns no run if the fonts explain too few of their characters, so that OCR reads better."""
     unknown = sum(run.unknown for run in runs)
     return () if unknown > _UNKNOWN * sum(len(run.line.text) for run in runs) else runs
 
 
-def _has_ink(run: _Run, grey: "np.ndarray", scale: tuple[float, float]) -> bool:
+def _has_ink(run: Run, grey: "np.ndarray", scale: tuple[float, float]) -> bool:
     """Whether something can be told from its background where this text stands; lines above and
     below reach into its box, so that white text wants a dark background, too."""
     left, top, right, bottom = run.line.box
@@ -473,125 +447,6 @@ def _is_blank(image: "Image.Image") -> bool:
     levels = image.convert("L").histogram()
     used = [level for level, count in enumerate(levels) if count]
     return used[-1] - used[0] < _INK
-
-
-def _runs(raw: Any, page: Any, text_page: Any, height: float) -> Iterator[_Run]:
-    """Yields the text of a page, an object at a time, with the space that stands before it."""
-    text = _characters(raw, text_page)
-    objects = objects_of(text, lambda at: _address(raw.FPDFText_GetTextObject(text_page, at)))
-    start = row = 0
-    space = ""
-    while start < len(text):
-        if objects[start] is None or text[start] in " \r\n":  # None: PDFium saw a gap
-            row += text[start] == "\n"
-            space = " "
-            start += 1
-            continue
-        end = start + 1
-        while end < len(text) and (
-            objects[end] == objects[start]
-            or (text[end] == " " and objects[end + 1 : end + 2] == [objects[start]])
-        ):
-            end += 1
-        shown = _HYPHEN.sub("-", text[start:end]).rstrip()
-        run = _run(raw, (page, text_page), (start, start + len(shown)), space + shown, height)
-        if run is not None:
-            yield replace(run, row=row)
-        space = " " if text[end - 1].isspace() else ""
-        start = end
-
-
-def objects_of(text: str, object_of: Callable[[int], int | None]) -> list[int | None]:
-    """Returns the object of each character. Asking for each takes longest of all, so what stands in
-    a line between two characters of one object counts as part of it: PDFium adds an object at a
-    time, and changes that order only where text runs from right to left."""
-    if RIGHT_TO_LEFT.search(text):
-        return [object_of(at) for at in range(len(text))]
-    objects: list[int | None] = [None] * len(text)
-    asked = cache(object_of)
-    spans = [found.span() for found in _LINE.finditer(text)]
-    while spans:
-        start, end = spans.pop()
-        first, last = asked(start), asked(end - 1)
-        if first == last and first is not None:
-            objects[start:end] = [first] * (end - start)
-        elif end - start > 1:
-            middle = (start + end) // 2
-            spans += (start, middle), (middle, end)
-    return objects
-
-
-def _run(
-    raw: Any, where: tuple[Any, Any], span: tuple[int, int], text: str, height: float
-) -> _Run | None:
-    page, text_page = where
-    start, end = span
-    one = raw.FPDFText_GetTextObject(text_page, start)
-    matrix, first, last = raw.FS_MATRIX(), raw.FS_RECTF(), raw.FS_RECTF()
-    raw.FPDFText_GetMatrix(text_page, start, matrix)
-    size = raw.FPDFText_GetFontSize(text_page, start) * (matrix.c**2 + matrix.d**2) ** 0.5
-    if not raw.FPDFText_GetLooseCharBox(text_page, start, first):
-        return None
-    raw.FPDFText_GetLooseCharBox(text_page, end - 1, last)
-    around = raw.FS_RECTF(
-        left=min(first.left, last.left),
-        bottom=min(first.bottom, last.bottom),
-        right=max(first.right, last.right),
-        top=max(first.top, last.top),
-    )
-    colour = [ctypes.c_uint(level) for level in (0, 0, 0, 255)]
-    raw.FPDFPageObj_GetFillColor(one, *colour)
-    red, green, blue, alpha = (level.value for level in colour)
-    step = max(1, (end - start) // 4)  # a few tell whether a font explains its characters
-    errors = [
-        raw.FPDFText_HasUnicodeMapError(text_page, at) == 1 or _is_unassigned(text[at - end])
-        for at in range(start, end, step)
-    ]
-    return _Run(
-        line=Line(text=text, box=_on_page(raw, page, height, around), size=round(size, 1)),
-        row=0,
-        mode=raw.FPDFTextObj_GetTextRenderMode(one),
-        colour=(red, green, blue, alpha),
-        embedded=raw.FPDFFont_GetIsEmbedded(raw.FPDFTextObj_GetFont(one)) == 1,
-        unknown=round(sum(errors) / len(errors) * (end - start)),
-    )
-
-
-def _is_unassigned(character: str) -> bool:
-    """Whether a character means nothing outside its font."""
-    return character == "\ufffd" or "\ue000" <= character <= "\uf8ff" or character < "\t"
-
-
-def _on_page(raw: Any, page: Any, height: float, rectangle: Any) -> Box:
-    """Returns a rectangle of the file in points from the top left of the page as it is shown."""
-    units = 100  # of the device, in a point: it has whole numbers only
-    width = raw.FPDF_GetPageWidthF(page)
-    sides = round(width * units), round(height * units)
-    xs, ys = [], []
-    for x, y in ((rectangle.left, rectangle.top), (rectangle.right, rectangle.bottom)):
-        across, down = ctypes.c_int(), ctypes.c_int()
-        raw.FPDF_PageToDevice(page, 0, 0, *sides, 0, x, y, across, down)
-        xs.append(across.value / units)
-        ys.append(down.value / units)
-    return min(xs), min(ys), max(xs), max(ys)
-
-
-def _characters(raw: Any, text_page: Any) -> str:
-    """Returns the text of a page, one character for each that PDFium counts."""
-    count = raw.FPDFText_CountChars(text_page)
-    if count <= 0:
-        return ""
-    buffer = (ctypes.c_ushort * (count + 1))()
-    written = raw.FPDFText_GetText(text_page, 0, count, buffer)
-    units = buffer[:count]
-    if written == count + 1 and not any(0xD800 <= unit < 0xE000 for unit in units):
-        return "".join(map(chr, units))
-    codes = (raw.FPDFText_GetUnicode(text_page, at) for at in range(count))
-    return "".join(chr(code) if 0 < code < 0x110000 else "\ufffd" for code in codes)
-
-
-def _address(one: Any) -> int | None:
-    return ctypes.cast(one, ctypes.c_void_p).value
 
 
 def _string(get: Any) -> str:

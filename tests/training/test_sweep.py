@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 from seesay.errors import ConfigError, TrainingError
 from seesay.evaluation.report import format_value
-from seesay.training.recipe import read_recipe
+from seesay.training.recipe import ModelConfig, read_recipe
 from seesay.training.run import train
 from seesay.training.sweep import cells_of, read_sweep, run_sweep
 from seesay.training.sweep_report import (
+    BEFORE,
     answers_markdown,
     answers_table,
     first_rows,
@@ -205,6 +207,17 @@ def test_what_was_measured_before_the_first_step_stands_beside_it(half_done):
     assert list(begun[0]) == ["run", "zh_r10", "en_top5"]
     assert begun[0]["zh_r10"] == measurements(cells)[0]["zh_r10"]
     assert "训练开始之前" in sweep_page(config, cells)
+
+
+def test_the_table_begins_with_the_model_that_all_runs_started_from(half_done):
+    config, cells = half_done
+    model = ModelConfig(start="seesay-mini")
+    tuned = [replace(one, recipe=replace(one.recipe, model=model)) for one in cells]
+    head, _, first, *_ = sweep_markdown(config, tuned).splitlines()
+    assert head.startswith(f"| run | {BEFORE} | softmax-small |")
+    assert first.split(" | ")[1] == f"{first_rows(config, cells)[0]['zh_r10']:.3f}"
+    other = replace(tuned[0], recipe=replace(tuned[0].recipe, model=ModelConfig(start="clip")))
+    assert BEFORE not in sweep_markdown(config, [other, *tuned[1:]])
 
 
 def test_pages_of_documentation_get_the_ends_as_a_table(half_done):

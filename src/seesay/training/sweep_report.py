@@ -171,11 +171,16 @@ def _rows_of_runs(
 
 
 def sweep_markdown(config: SweepConfig, cells: Sequence[Cell]) -> str:
-    """Returns the last measurement of each run as a Markdown table with a line for each measure."""
+    """Returns the last measurement of each run as a Markdown table with a line for each measure; a
+    trained model that all runs began with stands before them."""
     ends = last_rows(config, cells)
     if not ends:
         return f"{NOTHING}\n"
-    head, *rows = ([name, *(format_value(end[name]) for end in ends)] for name in ends[0])
+    begun = first_rows(config, cells)
+    if begun and len({cell.recipe.model.start for cell in cells} - {None}) == 1:
+        ends = [{**begun[0], "run": BEFORE}, *ends]
+    names = ends[-1]
+    head, *rows = ([name, *(format_value(end.get(name)) for end in ends)] for name in names)
     return markdown_table(Table("", head, rows))
 
 

@@ -58,8 +58,10 @@ def llava(tmp_path_factory):
 
 def test_an_embedder_has_the_numbers_and_a_name_of_its_own(tiny):
     folder, expected = tiny
-    plain = seesay.load(folder / "tiny", device="cpu")
-    adapted = seesay.load(folder / "tiny", adapter=folder / "adapter", device="cpu")
+    plain = seesay.load(folder / "tiny", device="cpu", dtype="float32")
+    adapted = seesay.load(
+        folder / "tiny", adapter=folder / "adapter", device="cpu", dtype="float32"
+    )
     vectors = adapted.embed_images(folder / "photos").vectors
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
     assert np.abs(vectors - plain.embed_images(folder / "photos").vectors).max() > 0.01
@@ -127,6 +129,15 @@ def test_an_assistant_answers_with_it(llava, tmp_path):
     quantized = chat(llava, adapter=adapter, device="cpu", dtype="float32", weights="int8")
     assert quantized.ask(picture(), "What is it?", max_tokens=4).text
     assert ServedAssistant(adapted.name).name == f"{llava.name}+a"
+
+
+def test_what_was_measured_of_the_model_alone_is_not_said_of_its_answers(tmp_path):
+    built_in = "seesay-assistant"
+    plain = chat(built_in, device="cpu")
+    adapter = write_adapter(tmp_path / "a", chat(built_in, device="cpu").files.model, built_in)
+    adapted = chat(built_in, adapter=adapter, device="cpu")
+    answers = [one.ask(picture(), "What is it?", max_tokens=8) for one in (plain, adapted)]
+    assert answers[0].certainty is not None and answers[1].certainty is None
 
 
 def test_the_command_line_puts_it_on(llava, tiny, tmp_path, monkeypatch, capsys):

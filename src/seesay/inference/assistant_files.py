@@ -113,7 +113,9 @@ def _load_own(
     """Loads a model in seesay's own layout."""
     bundle = load_bundle(folder, name=name)
     merge_adapter(bundle.model, name, folder)
-    files = replace(files_of(bundle, device, dtype), certainty=read_certainty(folder))
+    files = files_of(bundle, device, dtype)
+    if split_adapter(name)[1] is None:  # how often an adapted model is right is not known
+        files = replace(files, certainty=read_certainty(folder))
     if weights is not None:
         quantize(files.model, weights)
     return files

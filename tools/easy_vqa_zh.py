@@ -1,10 +1,10 @@
-"""Ask easy-VQA's questions in Chinese, for `recipes/lora-vqa-zh.toml`.
+"""Translate easy-VQA's questions and answers into Chinese, for `recipes/lora-vqa-zh.toml`.
 
     python tools/easy_vqa_zh.py "../shared/data/easy-vqa/train-*.tar" build/tune/shapes-zh.jsonl
 
-easy-VQA has 24 forms of questions about a shape and its colour (Zhou 2019). Each has one form in
-Chinese here, and each answer the word with which it is answered there: "is there a circle?" is
-有没有圆形？ with 有 or 没有.
+easy-VQA has 24 forms of questions about a shape and its colour (Zhou 2019). Each gets one
+Chinese form, answered the way that form is answered in Chinese: "is there a circle?" becomes
+有没有圆形？, with 有 or 没有.
 """
 
 import argparse

@@ -136,8 +136,9 @@ WordsFirst = Annotated[
     typer.Option(
         "--words-first",
         help=say(
-            "Find documents by their words soon: their vectors are left to the next seesay index.",
-            "让文档尽快能按字词找到：向量留到下次 seesay index 时再计算。",
+            "Make documents and texts findable by their words first; the next seesay index "
+            "computes their vectors.",
+            "先让文档和文字能按字词找到，向量留到下次 seesay index 再计算。",
         ),
     ),
 ]
@@ -293,7 +294,7 @@ def summary(report: "IndexReport") -> str:
         )
     if report.postponed:
         line += say(
-            f" · vectors to come {report.postponed:,} (with the next `seesay index`)",
+            f" · vectors pending {report.postponed:,} (computed by the next `seesay index`)",
             f" · 待算向量 {report.postponed:,}（下次 `seesay index` 时计算）",
         )
     if skipped or report.partial:

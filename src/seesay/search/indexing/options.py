@@ -42,8 +42,8 @@ class IndexOptions:
     """Read the text in every picture that has not been looked at for text yet. The text of scanned
     pages is read in any case."""
     words_first: bool = False
-    """Leave the vectors of documents and texts to the next run: until then they are found by their
-    words alone."""
+    """Leave the vectors of documents and texts to the next run without this option; until then
+    documents and texts are found by their words alone."""
     late: str | None = None
     """A model of late interaction, such as colqwen2, that gives every page without them the vectors
     that a search with `rerank` compares; "none" removes those of all pages; None: no change."""
@@ -91,12 +91,11 @@ class IndexReport:
     links: int
     """Other names of indexed files: links, and disks that are mounted twice."""
     images: int
-    """Pictures embedded."""
+    """Pictures embedded; pages, with `words_first`, only stored."""
     texts: int
-    """Text passages embedded, or only stored with `words_first`."""
+    """Text passages embedded; with `words_first` only stored."""
     reused: int
-    """Pictures and text passages that reused the vector of a file with the same content.
-    """
+    """Pictures and text passages that reused the vector of a file with the same content."""
     seconds: float
     interrupted: bool
     missing_roots: tuple[str, ...] = ()
@@ -114,7 +113,7 @@ class IndexReport:
     page_bytes: int = 0
     """Bytes of these vectors."""
     postponed: int = 0
-    """Passages whose vectors are left to the next run, as `words_first` asks."""
+    """Vectors left to the next run without `words_first`."""
     refilled: int = 0
     """Known pictures and text passages that had lost their vector and got it back."""
     left_out: Mapping[str, int] = field(default_factory=dict)

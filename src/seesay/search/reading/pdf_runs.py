@@ -1,4 +1,4 @@
-"""The text of a PDF page: characters -> runs, cut where their object or line changes.
+"""The text of a PDF page as runs: characters of one object on one line.
 
 PDFium numbers characters in the order of the file and adds spaces and line ends where it sees gaps.
 """
@@ -23,14 +23,14 @@ class Run:
 
     line: Line
     row: int
-    """Number of the line that it stands in."""
+    """Number of its line."""
     mode: int
     colour: tuple[int, int, int, int]
-    """Red, green, blue, and how opaque it is."""
+    """Red, green, blue and opacity."""
     embedded: bool
-    """Whether the file holds its font; a font that this machine lacks, too, leaves no ink."""
+    """Whether the file holds its font; if this machine lacks it as well, nothing is drawn."""
     unknown: int
-    """Characters that its font does not explain."""
+    """Estimated number of characters that its font does not map to Unicode."""
 
 
 def runs_of(raw: Any, page: Any, text_page: Any, height: float) -> Iterator[Run]:
@@ -60,9 +60,10 @@ def runs_of(raw: Any, page: Any, text_page: Any, height: float) -> Iterator[Run]
 
 
 def objects_of(text: str, object_of: Callable[[int], int | None]) -> list[int | None]:
-    """Returns the object of each character. Asking for each takes longest of all, so what stands in
-    a line between two characters of one object counts as part of it: PDFium adds an object at a
-    time, and changes that order only where text runs from right to left."""
+    """Returns the object of each character. Asking PDFium for each would be the slowest step, so
+    whatever lies on a line between two characters of one object counts as part of that object:
+    PDFium adds an object at a time, and changes that order only where text runs from right to
+    left."""
     if RIGHT_TO_LEFT.search(text):
         return [object_of(at) for at in range(len(text))]
     objects: list[int | None] = [None] * len(text)
@@ -100,7 +101,7 @@ def _run(
     colour = [ctypes.c_uint(level) for level in (0, 0, 0, 255)]
     raw.FPDFPageObj_GetFillColor(one, *colour)
     red, green, blue, alpha = (level.value for level in colour)
-    step = max(1, (end - start) // 4)  # a few tell whether a font explains its characters
+    step = max(1, (end - start) // 4)  # about four samples are enough
     errors = [
         raw.FPDFText_HasUnicodeMapError(text_page, at) == 1 or _is_unassigned(text[at - end])
         for at in range(start, end, step)
@@ -122,7 +123,7 @@ def _is_unassigned(character: str) -> bool:
 
 def on_page(raw: Any, page: Any, height: float, rectangle: Any) -> Box:
     """Returns a rectangle of the file in points from the top left of the page as it is shown."""
-    units = 100  # of the device, in a point: it has whole numbers only
+    units = 100  # per point; PDFium's device coordinates are integers
     width = raw.FPDF_GetPageWidthF(page)
     sides = round(width * units), round(height * units)
     xs, ys = [], []

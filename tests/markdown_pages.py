@@ -87,7 +87,7 @@ def written_pages() -> list[Page]:
     """Every page that a person wrote, both languages."""
     paths = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").rglob("*.md")]
     # The last two hold tables by `seesay sweep` and `seesay compare`.
-    generated = {"reference", "_build", "softmax-vs-sigmoid", "comparisons"}
+    generated = {"reference", "_build", "softmax-vs-sigmoid", "comparisons", "lora-ranks"}
     return [Page(path) for path in sorted(paths) if not generated & set(path.parts)]
 
 

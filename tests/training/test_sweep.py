@@ -257,6 +257,7 @@ def test_answers_of_runs_stand_side_by_side(sweep):
     assert answers_markdown(cells).splitlines()[4] == r"| 狗呢？ | 垫子上 |  | a \| b |"
     page = sweep_page(config, cells)
     assert "&lt;b&gt;" in page and "图片已不可用" in page  # its recipe measures no answers
+    assert "training loss" in page and "temperature" not in page  # there is no scale to show
     assert list(last_rows(config, cells)[0])[:2] == ["run", "zh_answers"]
     other = {"step": 0, "zh_answers": 0.0, "examples": [asked("other")]}
     logged(cells[2], other)

@@ -196,11 +196,11 @@ def sweep_page(
         line_chart(name, "epoch 轮次", _by_run(cells, rows, name))
         for name in measures_of(config, rows)
     ]
-    charts += [
-        line_chart("training loss 训练损失", "epoch 轮次", _of_steps(cells, "loss")),
-        line_chart("temperature 1/scale 温度", "epoch 轮次", _temperatures(cells)),
-    ]
-    if any("bias" in line for cell in cells for line in cell.log):
+    logged = {name for cell in cells for line in cell.log for name in line}
+    charts.append(line_chart("training loss 训练损失", "epoch 轮次", _of_steps(cells, "loss")))
+    if "scale" in logged:
+        charts.append(line_chart("temperature 1/scale 温度", "epoch 轮次", _temperatures(cells)))
+    if "bias" in logged:
         charts.append(line_chart("bias 偏置", "epoch 轮次", _of_steps(cells, "bias")))
     parts = [html_table(_comparison(summary))] if summary.rows else []
     parts.append(_side_by_side(summary.charts.values()))

@@ -33,7 +33,8 @@ STYLE = """<style>
 .worst figure { margin: 0; padding: .6em; border: 1px solid #ddd; overflow-wrap: anywhere }
 .worst img { max-width: 100%; vertical-align: top; margin-right: .2em }
 .worst dl { margin: .5em 0 0; font-size: 13px; line-height: 1.4; white-space: pre-line }
-.worst dt { color: #555; float: left; clear: left; margin-right: .5em } .worst dd { margin: 0; overflow-wrap: break-word }
+.worst dt { color: #555; float: left; clear: left; margin-right: .5em }
+.worst dd { margin: 0; overflow-wrap: break-word }
 .worst dd::after { content: ""; display: block; clear: left }
 </style>"""
 

@@ -187,7 +187,7 @@ def index(
 
     model = embedder_name(model, adapter)
     limits = read_limits(max_pixels, max_file_size, seconds, max_pages)
-    fills = paths or detect is not None or ocr or late is not None
+    fills = paths or detect is not None or ocr or words_first or late is not None
     if (model is None) != (text_model is None) and not fills:
         switch(collection, (model, text_model), device, limits=limits, as_json=json)
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from photographs import photographs
+from photographs import folder, photographs
 from rag_notes import Says
 from seesay.rag.answer import ask
 from seesay.rag.evidence import LEAST, likelihoods
@@ -63,15 +63,27 @@ def test_a_model_that_reads_is_asked_about_the_picture(album):
     assert denied.dropped[0].text.startswith("chelsea.png")
 
 
-def test_of_pictures_that_show_the_same_none_is_the_one(tmp_path, album):
-    """Twice the cat: either may be meant, and a question for all of them names both."""
+def test_of_different_pictures_that_fit_alike_none_is_the_one(tmp_path, album):
+    """Two cats: either may be meant, and a question for all of them names both."""
     with Collection.open(tmp_path / "collection", model="seesay-base", create=True) as collection:
         place = copied(tmp_path / "photographs")
         with Image.open(place / "chelsea.png") as picture:
-            ImageOps.mirror(picture).save(place / "turned.png")
+            blue = Image.merge("RGB", picture.convert("RGB").split()[::-1])
+            ImageOps.mirror(blue).save(place / "other.png")
         collection.index(place)
-        both = {"chelsea.png", "turned.png"}
         likely = likelihoods(collection, "a cat", None)
         assert max(likely.values()) < LEAST < max(likelihoods(album, "a cat", None).values())
-        assert shown(ask("Which photo shows a cat?", collection)) == []
-        assert set(shown(ask("Which photos show a cat?", collection))) == both
+        answer = ask("Which photo shows a cat?", collection)
+        assert shown(answer) == [] and answer.notes[0].en.startswith("several pictures may fit")
+        assert set(shown(ask("Which photos show a cat?", collection))) == {
+            "chelsea.png",
+            "other.png",
+        }
+
+
+@pytest.mark.parametrize("question", ["Which photo shows a motorcycle?", "哪张照片里有摩托车？"])
+def test_pictures_of_one_scene_are_named_together(question, tmp_path):
+    pair = {"motorcycle_left.png", "motorcycle_right.png"}
+    with Collection.open(tmp_path / "collection", model="seesay-base", create=True) as collection:
+        collection.index([*photographs(), *(folder() / name for name in pair)])
+        assert set(shown(ask(question, collection))) == pair

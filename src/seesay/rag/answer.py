@@ -311,7 +311,8 @@ class _Answering:
             likely = likelihoods(self._collection, question.shown, self._config.filter)
             chosen = [one for one in pictures if likely.get(one.unit, 0.0) >= LEAST]
         if not chosen:
-            self.notes.append(_NO_PICTURE)
+            fitting = any(one.confidence >= THRESHOLD for one in pictures)
+            self.notes.append(_NOT_ONE if fitting else _NO_PICTURE)
         asked = self._config.mode == "assistant" and not self._sees_only()
         if not asked:
             self.mode, self.model = "quote", None
@@ -430,3 +431,7 @@ _READS_NO_TEXT = Text(
 )
 _CUT_OFF = Text("the model's answer was cut off", "模型的回答被截断")
 _NO_PICTURE = Text("no picture fits the question", "没有与问题相符的图片")
+_NOT_ONE = Text(
+    "several pictures may fit, and none is clearly the one",
+    "可能有几张图片相符，但不能确定是哪一张",
+)

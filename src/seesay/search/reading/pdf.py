@@ -184,14 +184,19 @@ class _Reading:
             if lines := self._scanned(page):
                 text, metadata = replace(text, lines=lines), {ocr.OCR_KEY: ocr.ENGINE}
                 style = style if style.body else style_of([text])
-        # Half the size first: the same picture to the eye, in a third of the time.
-        payload = square(image.reduce(2), self.settings.transform).tobytes() if self.pixels else b""
+        payload = self._square(image).tobytes() if self.pixels else b""
         place = Place(page=page.number)
         picture = Passage(media_type="page", modality="image", place=place, payload=payload)
         passages = passages_of([*blocks_of(text, style), *fields], headings)
         found = (picture, *(replace(one, metadata=metadata) for one in passages))
         self.passages += len(found)
         yield FileContent(passages=found)
+
+    def _square(self, image: "Image.Image") -> "Image.Image":
+        """Returns a page as the model sees it. Halving it first looks the same and is faster."""
+        if min(image.size) >= 2 * self.settings.transform.size:
+            image = image.reduce(2)
+        return square(image, self.settings.transform)
 
     def _scanned(self, page: "_Page") -> list[Line]:
         try:

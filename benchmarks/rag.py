@@ -264,7 +264,7 @@ def collections(
     given: argparse.Namespace, folder: Path, text_model: str | None = None
 ) -> Iterator[tuple[str, Collection, list[Asked], Path]]:
     """Yields for each language an indexed collection, its questions, and the folder of files."""
-    seed, wordings = (DEVELOPMENT, 2) if given.fit else (TEST, 3)
+    seed, wordings = (DEVELOPMENT, 2) if given.fit else (given.seed, 3)
     for language in given.languages:
         place = folder / f"{language}-{seed}-{given.pages}-{given.questions}"
         files, known = place / "files", place / "asked.json"
@@ -291,6 +291,7 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=300)
     parser.add_argument("--questions", type=int, default=120)
     parser.add_argument("--languages", nargs="+", choices=LANGUAGES, default=LANGUAGES)
+    parser.add_argument("--seed", type=int, default=TEST, help="of the documents and questions")
     parser.add_argument("--folder", type=Path, help="keeps the documents and collections")
     parser.add_argument("--peer", help="a Python with langchain-chroma")
     parser.add_argument("--compare", action="store_true")

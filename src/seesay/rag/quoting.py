@@ -126,7 +126,7 @@ def candidates(question: Question, evidence: Sequence[Evidence], rarity: Rarity)
     total = sum(map(rarity.of, wanted)) or 1.0
     named = wanted & stems(word for name, _ in names(question.text) for word in tokens(name))
     things = "".join(f"{one.own} {one.kind} " for one in subjects(question.text))
-    telling = {word for word in wanted - named if word not in things}
+    telling = {word for word in wanted - named if word not in things and not is_number(word)}
     found = []
     for one in evidence:
         if named and not words_in(f"{Path(one.path).stem}\n{one.text}", named):
@@ -136,7 +136,9 @@ def candidates(question: Question, evidence: Sequence[Evidence], rarity: Rarity)
             # One that shares no word must point back, or stand below a heading that has them all.
             if not own and not points_back(sentence) and not (telling and heading == wanted):
                 continue
-            if is_of_another(question, sentence):
+            # A ticket's price is none of a building, whatever else both sentences share.
+            told = near if points_back(sentence) or heading == wanted else own
+            if is_of_another(question, sentence) or (telling and not telling & told):
                 continue
             # Without addresses: their numbers are no dates.
             fits = fit(question, plain_text(sentence)) if near else 0.0

@@ -84,6 +84,14 @@ def test_the_objects_of_a_line_are_found_without_asking_for_each_character():
     assert len(objects_of("\u05d0" + text[1:], object_of)) == len(asked) == len(text)
 
 
+def test_a_number_that_ends_a_line_of_chinese_is_joined_and_one_of_english_is_not():
+    lines = ["远处就能看见的塔楼有6", "7 米高，去年的游客有12,", "345 人。"]
+    (text,) = texts(pdf(lambda canvas: write(canvas, lines, font=CHINESE)))
+    assert "有67 米高" in text
+    (text,) = texts(pdf(lambda canvas: write(canvas, ["They were seen in 1987", "12 times."])))
+    assert text == "They were seen in 1987 12 times."
+
+
 def test_running_heads_and_page_numbers_are_left_out_and_headings_kept():
     def page(number):
         def draw(canvas):

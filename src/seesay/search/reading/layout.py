@@ -30,6 +30,7 @@ _PAGE_NUMBER = re.compile(
     re.IGNORECASE,
 )
 _DIGITS = re.compile(r"\d+")
+_DIGITS_AND_MARKS = "0123456789,. "
 _ENDED = re.compile(r"[.!?;:。！？；：…][\"'”\u2019)）」』\]]*$")
 RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 
@@ -260,7 +261,14 @@ def _joined(text: str, more: str) -> str:
     if text.endswith(("-", "\u00ad")) and text[-2:-1].isalpha() and more[:1].islower():
         return text[:-1] + more
     wide = bool(text and more) and _is_wide(text[-1]) and _is_wide(more[0])
-    return f"{text}{'' if wide else ' '}{more}"
+    return f"{text}{'' if wide or _cut_number(text, more) else ' '}{more}"
+
+
+def _cut_number(text: str, more: str) -> bool:
+    """Whether a line of Chinese ends within a number, which has no place of its own to end at."""
+    before, after = text.rstrip(_DIGITS_AND_MARKS)[-1:], more.lstrip(_DIGITS_AND_MARKS)[:1]
+    is_chinese = any(one and _is_wide(one) for one in (before, after))
+    return is_chinese and text[-1:].isdecimal() and more[:1].isdecimal()
 
 
 def _is_wide(character: str) -> bool:

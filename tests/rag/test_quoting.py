@@ -58,3 +58,21 @@ def test_a_sentence_of_the_type_that_is_asked_for_is_quoted(question, part):
 )
 def test_a_sentence_of_another_type_or_thing_is_not_quoted(question):
     assert quoted(question) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ("永石图书馆的建造费用是多少？", "永石图书馆的门票为35元。"),
+        ("松江纺织厂一张门票要多少元？", "建造松江纺织厂花费了11万元。"),
+        ("谁设计了金岭博物馆？", "金岭博物馆的钢琴是孙立人捐赠的。"),
+        ("How long is a tour of Oldbury Mill?", "After two years Oldbury Mill opened."),
+    ],
+)
+def test_a_sentence_that_says_something_else_of_the_thing_is_not_quoted(question, sentence):
+    one = Evidence(
+        id=1, unit=1, path="/1.txt", kind="text", locator=Place(), text=sentence, confidence=50.0
+    )
+    names = "永石 图书馆 松江 纺织厂 金岭 博物馆 oldbury mill".split()
+    rare = Rarity(dict.fromkeys(names, 4.0))  # the names are rarer than the words for facts
+    assert quote(Question.of(question), [one], rare) == []

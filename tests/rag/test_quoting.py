@@ -73,6 +73,6 @@ def test_a_sentence_that_says_something_else_of_the_thing_is_not_quoted(question
     one = Evidence(
         id=1, unit=1, path="/1.txt", kind="text", locator=Place(), text=sentence, confidence=50.0
     )
-    names = "永石 图书馆 松江 纺织厂 金岭 博物馆 oldbury mill".split()
+    names = ["永石", "图书馆", "松江", "纺织厂", "金岭", "博物馆", "oldbury", "mill"]
     rare = Rarity(dict.fromkeys(names, 4.0))  # the names are rarer than the words for facts
     assert quote(Question.of(question), [one], rare) == []

@@ -51,6 +51,7 @@ def test_a_sentence_of_the_type_that_is_asked_for_is_quoted(question, part):
         "On which street does Oldbury Mill stand?",
         "Which colour is the roof of Harwick Mill?",
         "How high is the tower of Harwick Mill?",
+        "Who is the owner of the mill?",
         "建造临江纺织厂花了多少钱？",
         "临江纺织厂的屋顶是什么颜色？",
         "临江纺织厂的塔楼有多高？",

@@ -164,13 +164,14 @@ class Question:
     @cached_property
     def wanted(self) -> frozenset[str]:
         """The stems of the words that an answer should share. Words that only name the type
-        of the answer are left out, unless only a name would remain: what a mill cost is not what
-        anything there costs."""
+        of the answer are left out, unless only a name or a kind of thing would remain: what a mill
+        cost is not what anything there costs, and the owner of a library not just anybody in it."""
         words = _whole_words(self.words) if self.language == "zh" else self.words
         types = _TYPES.get(self.expects, "").split()
         telling = stems(one for one in words if one not in types)
         named = stems(word for name, _ in names(self.text) for word in tokens(name))
-        return telling if telling - named or self.expects == "where" else stems(words)
+        kinds = stems(lexicon()["kinds"][self.language].split())
+        return telling if telling - named - kinds or self.expects == "where" else stems(words)
 
     @property
     def query(self) -> str:

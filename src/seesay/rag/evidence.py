@@ -154,7 +154,7 @@ def likelihoods(collection: Collection, shown: str, filter: Filter | None) -> di
 
 
 def _by_scene(collection: Collection, weights: Mapping[int, float]) -> dict[int, float]:
-    """The likelihood of each picture, of which several of one scene count once."""
+    """Returns the likelihood of each picture, counting several pictures of one scene as one."""
     space = collection.store.spaces.active()
     assert space is not None  # it has just been searched
     units, vectors = collection.store.vectors.get(space.id, weights)

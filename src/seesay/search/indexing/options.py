@@ -95,7 +95,7 @@ class IndexReport:
     texts: int
     """Text passages embedded; with `words_first` only stored."""
     reused: int
-    """Pictures and text passages that reused the vector of a file with the same content."""
+    """Pictures and text passages whose vectors came from a file with the same content."""
     seconds: float
     interrupted: bool
     missing_roots: tuple[str, ...] = ()

@@ -19,11 +19,11 @@ _LINE = re.compile(r"[^\r\n]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Neighbouring characters of one object."""
+    """Consecutive characters of one text object."""
 
     line: Line
     row: int
-    """Number of its line."""
+    """The number of the line it is on, from 0."""
     mode: int
     colour: tuple[int, int, int, int]
     """Red, green, blue and opacity."""
@@ -117,7 +117,7 @@ def _run(
 
 
 def _is_unassigned(character: str) -> bool:
-    """Whether a character means nothing outside its font."""
+    """Whether a character has no meaning outside its font."""
     return character == "\ufffd" or "\ue000" <= character <= "\uf8ff" or character < "\t"
 
 

@@ -1,4 +1,4 @@
-"""Which finds the page shows, for tests in a browser."""
+"""Which finds the page shows, and how its hidden parts are opened, for tests in a browser."""
 
 DROP = """([name, type, data]) => {
   const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
@@ -17,3 +17,16 @@ def names(page) -> list[str]:
 
 def first_names(page, count: int) -> list[str]:
     return names(page)[:count]
+
+
+def settle(page) -> None:
+    """Waits until fields that have just been shown for the first time may be filled: Gradio gives
+    them their values one frame later, and overwrites what was typed before."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def open_options(page) -> None:
+    """Opens the filters below the query."""
+    page.locator("#more button.label-wrap").click()
+    page.wait_for_selector("#min-match input[type=number]")
+    settle(page)

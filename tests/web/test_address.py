@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from seesay.web.address import from_address, to_address
 from seesay.web.asking import SearchForm
-from web_names import names
+from web_names import names, open_options
 
 WORDS = "#words textarea, #words input"
 
@@ -39,7 +39,7 @@ def test_a_link_brings_words_filters_page_and_language(visit):
     page = visit("en-US", query="/?q=stars+in+the+sky&kind=image&page=2&lang=zh&min_match=0")
     expect(page.locator(".pager")).to_contain_text("第 2 页")
     expect(page.locator(WORDS)).to_have_value("stars in the sky")
-    page.locator("#more button.label-wrap").click()
+    open_options(page)
     expect(page.locator("#kind input[value=image]")).to_be_checked()
     expect(page.locator("#go")).to_have_text("查找")
     assert page.locator("#results blockquote").count() == 0

@@ -18,6 +18,7 @@ from seesay.search.collection import Collection
 from seesay.search.library import Library
 from seesay.web import conversing
 from tiny_assistants import picture, tiny_qwen
+from web_names import settle
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -63,6 +64,7 @@ def opened(browser, address):
         page.goto(address)
         page.get_by_role("tab").nth(2).click()
         expect(page.locator("#ask-now")).to_be_visible()
+        settle(page)
         contexts.append(context)
         return page
 

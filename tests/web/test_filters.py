@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from seesay.web.asking import SearchForm
 from seesay.web.filters import chips, without
-from web_names import names
+from web_names import names, open_options
 
 WORDS = "#words textarea, #words input"
 EVERYTHING = SearchForm(
@@ -32,7 +32,7 @@ def test_each_filter_is_a_chip_and_goes_alone(visit):
     before = names(page)
     page.locator(".chip", has_text="height").click()
     expect(shown).to_have_count(3)
-    page.locator("#more button.label-wrap").click()
+    open_options(page)
     expect(page.locator("#where textarea, #where input")).to_have_value("width>=300")
     expect(page.locator(WORDS)).to_have_value("the moon")
     page.locator(".chip", has_text="Pictures").click()
@@ -49,7 +49,7 @@ def test_each_filter_is_a_chip_and_goes_alone(visit):
 
 def test_a_day_is_chosen_with_the_picker_of_the_browser(visit):
     page = visit("zh-CN")
-    page.locator("#more button.label-wrap").click()
+    open_options(page)
     since = page.locator("#since input")
     expect(since).to_have_attribute("type", "date")
     expect(page.locator("#since label")).to_have_text("开始日期", use_inner_text=True)
@@ -66,7 +66,7 @@ def test_a_day_is_chosen_with_the_picker_of_the_browser(visit):
 
 def test_months_and_years_of_a_link_are_days_in_the_picker(visit):
     page = visit(query="/?q=moon&since=2001&until=2030-02")
-    page.locator("#more button.label-wrap").click()
+    open_options(page)
     expect(page.locator("#since input")).to_have_value("2001-01-01")
     expect(page.locator("#until input")).to_have_value("2030-02-28")
 
@@ -78,7 +78,7 @@ def test_a_phone_shows_the_question_and_results_and_not_the_filters(visit):
     expect(page.locator("#since input")).not_to_be_visible()
     brand, collection = (page.locator(one).bounding_box() for one in (".brand", "#collection"))
     assert brand["x"] + brand["width"] <= collection["x"]
-    page.locator("#more button.label-wrap").click()
+    open_options(page)
     for name in ("#since input", "#until input", "#where", "#without"):
         assert page.locator(name).bounding_box()["width"] > 120
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -17,6 +17,7 @@ from seesay.inference.answering import ServedAssistant
 from seesay.inference.cancelling import check_cancelled
 from seesay.search.collection import Collection
 from seesay.search.library import Library
+from web_names import settle
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -79,6 +80,7 @@ def opened(browser, served):
         page.goto(address)
         page.get_by_role("tab", name="问答" if locale.startswith("zh") else "Answers").click()
         expect(page.locator("#inquire")).to_be_visible()
+        settle(page)
         contexts.append((context, page))
         return page
 

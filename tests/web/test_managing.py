@@ -21,6 +21,7 @@ from seesay.search.indexing.options import IndexProgress
 from seesay.search.library import Library
 from seesay.text import Text
 from seesay.web.managing import Manage
+from web_names import settle
 
 INDEX = "/v1/collections/own/index"
 JOIN = "/gradio_api/queue/join"
@@ -67,6 +68,7 @@ def manage(page, label="Manage"):
         tab = page.locator(".overflow-dropdown").get_by_text(label)
     tab.click()
     expect(page.locator("#update")).to_be_visible()
+    settle(page)
 
 
 def choose(page, collection):

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from photographs import folder
 from seesay.search.collection import Collection
-from web_names import DROP, first_names, names
+from web_names import DROP, first_names, names, open_options
 
 
 def ask(page, text):
@@ -137,7 +137,7 @@ def test_an_answer_to_an_older_question_is_never_shown(visit, monkeypatch):
         return whole(collection, *words, **asked)
 
     page = visit()
-    page.locator("#more button.label-wrap").click()
+    open_options(page)
     monkeypatch.setattr(Collection, "search", slow)
     box = page.locator("#words textarea, #words input")
     box.fill("a herd of elephants bathing in a river")
@@ -198,7 +198,7 @@ def test_pages_follow_each_other_without_repeating(visit):
 def test_filters_narrow_what_is_found(visit):
     page = visit()
     ask(page, "a cat")
-    page.locator("#more button.label-wrap").click()
+    open_options(page)
     page.locator("#kind label", has_text="Texts").click()
     expect(page.locator("#results .card img")).to_have_count(0)
     assert page.locator("#results .card").count() > 0
@@ -213,7 +213,7 @@ def test_filters_narrow_what_is_found(visit):
 def test_days_narrow_what_is_found_and_nonsense_is_explained(visit, served):
     page = visit()
     ask(page, "a cat")
-    page.locator("#more button.label-wrap").click()
+    open_options(page)
     page.locator("#until input").fill("1970-01-01")
     expect(page.locator("#results .notice")).to_contain_text("Nothing is left with these filters")
     page.goto(f"{served.address}/?q=a+cat&until=yesterday")
@@ -233,7 +233,7 @@ def test_what_is_not_there_is_called_no_good_match(visit):
 def test_the_slider_hides_what_matches_less(visit):
     page = visit()
     ask(page, "a herd of elephants bathing in a river")
-    page.locator("#more button.label-wrap").click()
+    open_options(page)
     share, told = (
         page.locator("#min-match input[type=number]"),
         page.locator("#results .notice.far"),
@@ -248,7 +248,7 @@ def test_what_is_left_out_falls_behind(visit):
     page = visit()
     ask(page, "猫")
     assert "猫.md" in first_names(page, 2)
-    page.locator("#more button.label-wrap").click()
+    open_options(page)
     without = page.locator("#without textarea, #without input")
     without.press_sequentially("拍照")
     without.press("Enter")
@@ -318,9 +318,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(visit):
 
 def test_on_a_phone_what_is_wrong_comes_into_view_though_the_form_is_open(visit):
     page = visit("zh-CN", 390, 844)
-    page.locator("#more button.label-wrap").click()
-    # The form's labels come from the server and would take away what is typed before.
-    expect(page.locator("#where")).to_contain_text("元数据")
+    open_options(page)
     box = page.locator("#where textarea, #where input")
     box.fill("width>>400")
     box.press("Enter")

@@ -13,6 +13,7 @@ from seesay.api.config import ServerConfig
 from seesay.cli.serve import compose
 from seesay.search.collection import Collection
 from seesay.search.library import Library
+from web_names import settle
 
 SECONDS = 6.0
 SPOKEN = """1
@@ -121,6 +122,8 @@ def test_a_citation_plays_from_the_subtitle_that_is_quoted(films, browser, local
         page = context.new_page()
         page.goto(address)
         page.get_by_role("tab", name="问答" if is_chinese else "Answers").click()
+        expect(page.locator("#inquire")).to_be_visible()
+        settle(page)
         page.locator("#inquiry textarea, #inquiry input").fill("When was the lighthouse built?")
         page.locator("#inquire").click()
         answer = page.locator("#answers .turn.model").last

@@ -36,6 +36,7 @@ def test_what_is_not_there_is_not_found_with_the_nearest(notes, language, capsys
     shown = capsys.readouterr().out
     assert shown.startswith("资料库里没有找到答案" if language == "zh" else "not found")
     assert "/notes/rocket.md" in shown
+    assert "    The rocket stands on the launch pad.\n" in shown
 
 
 def test_json_has_the_whole_answer(notes, capsys):

@@ -479,7 +479,7 @@ def _cited(answer: "CitedAnswer", language: Language) -> CollectionAnswer:
         status=answer.status,
         understood=to_unicode(answer.understood),
         claims=claims,
-        nearest=[citation(one.id, one.text) for one in answer.evidence[:3]] if nothing else [],
+        nearest=[citation(one.id, one.text) for one in answer.cited] if nothing else [],
         notes=[note.in_language(language) for note in answer.notes],
     )
 

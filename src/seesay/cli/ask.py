@@ -248,7 +248,7 @@ def print_cited(answer: "CitedAnswer") -> None:
     from seesay.cli.results import short_path
     from seesay.rag.claims import place_of
 
-    quotes = [quote for claim in answer.claims for quote in claim.quotes]
+    quotes = [quote for claim in answer.claims for quote in claim.quotes] + [*answer.nearest]
     for note in answer.notes:
         warn(localized(note))
     if answer.status == "answered":
@@ -262,8 +262,11 @@ def print_cited(answer: "CitedAnswer") -> None:
     for one in answer.cited:
         place = f" · {localized(at)}" if (at := place_of(one, quotes).label) else ""
         print(printable(f"[{one.id}] {short_path(one.path)}{place}"))
-        if answer.status != "answered" and (text := " ".join(one.text.split())):
-            print(printable(f"    {text[:_SNIPPET]}{' …' if len(text) > _SNIPPET else ''}"))
+        near = [quote.text for quote in answer.nearest if quote.evidence == one.id] or [one.text]
+        for text in near if answer.status != "answered" else ():
+            short = " ".join(text.split())
+            if short:
+                print(printable(f"    {short[:_SNIPPET]}{' …' if len(short) > _SNIPPET else ''}"))
 
 
 def _check_paths(paths: Sequence[str]) -> None:

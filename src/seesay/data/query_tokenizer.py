@@ -93,25 +93,25 @@ class QueryTokenizer:
         self.config, self._folder, self._unigram = config, folder, unigram
         self.vocab_size = len(unigram)
         self._frame = Tokenizer(Backend.from_str(json.dumps(special)), config)
+        self.prefix, self.suffix = self._frame.prefix, self._frame.suffix
         prefixes: dict[Role, str] = {"query": config.query_prefix, "passage": config.passage_prefix}
-        self._before = {
-            role: [*self._frame.prefix, *self._ids(text)] for role, text in prefixes.items()
-        }
+        self._before = {role: [*self.prefix, *self.ids(text)] for role, text in prefixes.items()}
 
     def encode(self, texts: Sequence[str], role: Role = "query") -> Tokens:
         """As `Tokenizer.encode`."""
         if isinstance(texts, str) or any(len(text) > MOST_CHARACTERS for text in texts):
             return self._whole.encode(texts, role)
         longest = max(map(len, self._before.values()))
-        capacity = self.config.context - longest - len(self._frame.suffix)
+        capacity = self.config.context - longest - len(self.suffix)
         with library_errors("the tokenizer"):
-            rows = [self._ids(text) for text in texts]
+            rows = [self.ids(text) for text in texts]
         if max(map(len, rows), default=0) > capacity:
             return self._whole.encode(texts, role)
         contents = [[row] for row in rows]
-        return framed(contents, self._before[role], self._frame.suffix, self.config)
+        return framed(contents, self._before[role], self.suffix, self.config)
 
-    def _ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> list[int]:
+        """As `Tokenizer.ids`."""
         return [number for word in self._frame.words(text) for number in self._unigram.encode(word)]
 
     @cached_property

@@ -119,7 +119,7 @@ class Tokenizer:
         if not config.end_mark:
             self.suffix = [config.pad_id] * len(self.suffix)
         prefixes: dict[Role, str] = {"query": config.query_prefix, "passage": config.passage_prefix}
-        self._before = {role: [*self.prefix, *self._ids(text)] for role, text in prefixes.items()}
+        self._before = {role: [*self.prefix, *self.ids(text)] for role, text in prefixes.items()}
         longest = max(map(len, self._before.values()))
         self._capacity = config.context - longest - len(self.suffix)
         if self._capacity < 1:
@@ -160,7 +160,7 @@ class Tokenizer:
         """Returns rows of [special tokens, query, twice those that end a text, text, end], as
         RoBERTa reads pairs. A text that does not fit is divided into windows; a query is cut to
         half of the context."""
-        before = [*self.prefix, *self._ids(self._text(query))[: self.config.context // 2]]
+        before = [*self.prefix, *self.ids(self._text(query))[: self.config.context // 2]]
         before += 2 * self.suffix
         room = self.config.context - len(before) - len(self.suffix)
         contents = []
@@ -233,7 +233,7 @@ class Tokenizer:
             for text, encoding in zip(cleaned, encodings, strict=True)
         ]
 
-    def _ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> list[int]:
         return self._backend.encode(text, add_special_tokens=False).ids if text else []
 
     def _windows(self, text: str) -> list[Sequence[int]]:

@@ -136,6 +136,26 @@ class StoredWeights:
             yield name, shape, rounded.view(np.float32)
 
 
+class BorrowedWeights:
+    """The tensors of a file, and those of another file that this one lacks."""
+
+    def __init__(self, own: StoredWeights, base: StoredWeights) -> None:
+        self._own, self._base = own, base
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._own or name in self._base
+
+    def __getitem__(self, name: str) -> Float[np.ndarray, "..."]:
+        return self._holding(name)[name]
+
+    def rows(self, name: str, wanted: Int[np.ndarray, "..."]) -> Float[np.ndarray, "... dim"]:
+        """As `StoredWeights.rows`."""
+        return self._holding(name).rows(name, wanted)
+
+    def _holding(self, name: str) -> StoredWeights:
+        return self._own if name in self._own else self._base
+
+
 def gelu(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Exact GELU; erf after Abramowitz and Stegun 7.1.26, accurate to 1.5e-7."""
     z = np.abs(x) / np.float32(np.sqrt(2))

@@ -31,7 +31,14 @@ from seesay.inference.embedder import (
     mean_of_windows,
     require_images,
 )
-from seesay.inference.numpy_layers import ACTIVATIONS, LAYOUT, NOT_WHOLE, StoredWeights, softmax
+from seesay.inference.numpy_layers import (
+    ACTIVATIONS,
+    LAYOUT,
+    NOT_WHOLE,
+    BorrowedWeights,
+    StoredWeights,
+    softmax,
+)
 from seesay.weights.hub import Located, locate, split_adapter
 
 if TYPE_CHECKING:
@@ -92,9 +99,8 @@ class TextEmbedder:
             located.folder, TokenizerConfig(**described["tokenizer"])
         )
         text: dict[str, Any] = described["model"]["text"]
-        self._tower = TOWERS[text["tower"]](
-            weights=StoredWeights(located.folder / "model.safetensors"), config=text
-        )
+        self._weights = StoredWeights(located.folder / "model.safetensors")
+        self._tower = TOWERS[text["tower"]](weights=self._weights, config=text)
 
     def __repr__(self) -> str:
         return f"TextEmbedder({self.name!r}, dim={self.dim})"
@@ -128,7 +134,7 @@ class TextEmbedder:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(self._tower.weights.beginnings(FINGERPRINTED))
+        return fingerprint(self._weights.beginnings(FINGERPRINTED))
 
     def fingerprint(self) -> str:
         """The same as `Embedder.fingerprint`."""
@@ -139,7 +145,7 @@ class TextEmbedder:
 class NumpyTower(ABC):
     """A text tower with its projection, in evaluation mode: ids -> unit vectors."""
 
-    weights: StoredWeights
+    weights: StoredWeights | BorrowedWeights
     config: Mapping[str, Any]
     """As in seesay.json."""
 
@@ -219,6 +225,15 @@ class BertTower(NumpyTower):
     """`seesay.models.bert.Bert` whose vector is the mean of its tokens."""
 
     def __call__(self, ids: Int[np.ndarray, "batch tokens"]) -> Float[np.ndarray, "batch embed"]:
+        x, kept = self.features(ids)
+        mean = (x * kept[..., None]).sum(axis=1) / kept.sum(axis=1, keepdims=True)
+        return self._projected(mean.astype(np.float32))
+
+    def features(
+        self, ids: Int[np.ndarray, "batch tokens"]
+    ) -> tuple[Float[np.ndarray, "batch fewer dim"], Bool[np.ndarray, "batch fewer"]]:
+        """Returns the vector of each token, without columns of padding alone, and which tokens are
+        not padding."""
         ids, kept = self._kept(ids)
         first = self.config["first_position"]
         positions = self.weights["text.positions"][first : first + ids.shape[1]]
@@ -228,8 +243,7 @@ class BertTower(NumpyTower):
             block = f"text.blocks.{layer}"
             x = self._norm(f"{block}.norm1", x + self._attention(f"{block}.attention", x, kept))
             x = self._norm(f"{block}.norm2", x + self._mlp(f"{block}.mlp", x))
-        mean = (x * kept[..., None]).sum(axis=1) / kept.sum(axis=1, keepdims=True)
-        return self._projected(mean.astype(np.float32))
+        return x, kept
 
 
 TOWERS: dict[str, type[NumpyTower]] = {"mean_text": MeanTextTower, "bert": BertTower}

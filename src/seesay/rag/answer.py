@@ -4,11 +4,12 @@
     for claim in answer.claims:
         print(claim.text, [answer.evidence[number - 1].path for number in claim.evidence])
 
-There are three ways to answer. *quote*: the sentences that answer, without a language model;
-pictures are asked about with the built-in assistant. *assistant*: a vision-language model on this
-machine. *endpoint*: one behind an OpenAI-compatible API. A model gets the evidence as data and no
-tools; what it writes is verified like anything else. In any mode, a question that a table answers
-with certainty is computed from its cells: see `computing`.
+There are three ways to answer. *quote*: the sentences that answer, found by rules or by the
+built-in reader, without a language model; pictures are asked about with the built-in assistant.
+*assistant*: a vision-language model on this machine. *endpoint*: one behind an OpenAI-compatible
+API. A model gets the evidence as data and no tools; what it writes is verified like anything else.
+In any mode, a question that a table answers with certainty is computed from its cells: see
+`computing`.
 """
 
 import re
@@ -32,6 +33,7 @@ from seesay.rag.claims import (
     CitedAnswer,
     Claim,
     Mode,
+    Quote,
     as_data,
     plain_text,
     read_claims,
@@ -41,6 +43,7 @@ from seesay.rag.conversation import rewritten, self_contained
 from seesay.rag.evidence import LEAST, Evidence, EvidenceLimits, gather, likelihoods, rarity
 from seesay.rag.questions import Question
 from seesay.rag.quoting import quote
+from seesay.rag.reading import nearest, read, sure
 from seesay.rag.verification import (
     AssistantVerifier,
     PresenceVerifier,
@@ -200,6 +203,7 @@ def stream_answer(
         claims=tuple(supported),
         evidence=evidence,
         dropped=tuple(dropped),
+        nearest=() if supported else work.nearest,
         mode=work.mode,
         model=work.model,
         notes=tuple(work.notes),
@@ -217,6 +221,7 @@ class _Answering:
         self.mode = cast(Mode, config.mode)
         self.model: str | None = None
         self.notes: list[Text] = []
+        self.nearest: tuple[Quote, ...] = ()
 
     def understand(self, question: str, history: Sequence[str]) -> str:
         """Returns the question with what it leaves open filled in, by a model that reads texts or
@@ -276,7 +281,12 @@ class _Answering:
             asked = asked[1:]
         rare = rarity(self._collection, asked)
         for one in asked:
-            yield from verify(quote(one, evidence, rare), evidence, [RuleVerifier()])
+            claims = quote(one, evidence, rare)
+            if not claims:
+                ranked = read(one, evidence)
+                claims = [*sure(one, ranked)]
+                self.nearest = self.nearest or nearest(ranked)
+            yield from verify(claims, evidence, [RuleVerifier()])
 
     def _written(self, question: Question, evidence: Sequence[Evidence]) -> Iterator[Claim]:
         """Yields the claims that a model writes from the evidence, verified by rules and by a

@@ -19,7 +19,7 @@ Verdict = Literal["supported", "contradicted", "not found"]
 Mode = Literal["quote", "assistant", "endpoint"]
 MOST_CLAIMS = 12
 NEAREST = 3
-"""Number of passages shown if nothing is found."""
+"""Number of sentences or passages shown if nothing is found."""
 _LONGEST = 600  # characters of a claim
 _LINK = re.compile(r"!?\[([^\]]*)\]\(\s*[^)]*\)|<[^<>]*>")
 _ADDRESS = re.compile(r"(?:\b[a-z][a-z0-9+.-]*://|\bwww\.|\b(?:data|javascript|mailto):)\S*", re.I)
@@ -86,6 +86,8 @@ class CitedAnswer:
     """All the evidence there was; if nothing is found, the nearest passages."""
     dropped: tuple[Claim, ...] = ()
     """Claims of a model that the evidence does not support."""
+    nearest: tuple[Quote, ...] = ()
+    """If nothing is found: the sentences that come nearest to an answer, best first."""
     mode: Mode
     model: str | None
     """The model that wrote the answer; None for quotes and computed values."""
@@ -94,9 +96,12 @@ class CitedAnswer:
 
     @property
     def cited(self) -> tuple[Evidence, ...]:
-        """The evidence that claims rest on; if nothing is found, the nearest passages."""
+        """The evidence that claims rest on; if nothing is found, that with the nearest sentences,
+        or else the nearest passages."""
         if self.status == "not found":
-            return self.evidence[:NEAREST]
+            order = list(dict.fromkeys(quote.evidence for quote in self.nearest))
+            known = {one.id: one for one in self.evidence}
+            return tuple(known[number] for number in order) or self.evidence[:NEAREST]
         used = {number for claim in self.claims for number in claim.evidence}
         return tuple(one for one in self.evidence if one.id in used)
 

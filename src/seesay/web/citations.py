@@ -103,7 +103,10 @@ class _View:
             head = self._claims(answer.claims) + notes
         folds = _fold(words.LEFT_OUT, len(answer.dropped), self._claims(answer.dropped))
         folds += _fold(words.OTHERS, len(others), self._sources(others, answer.dropped))
-        return head + self._sources(answer.cited, answer.claims) + folds
+        nearest = (
+            Claim(text=one.text, evidence=(one.evidence,), quotes=(one,)) for one in answer.nearest
+        )
+        return head + self._sources(answer.cited, [*answer.claims, *nearest]) + folds
 
     def so_far(self, claims: Sequence[Claim]) -> str:
         """The claims that have come, with the evidence that they cite."""

@@ -1,0 +1,119 @@
+"""Answers with the sentences that the built-in reader finds: those that answer in other words than
+the question's, which the rules of `quoting` do not recognize.
+
+The reader scores every statement of the evidence. What it is sure of is quoted, unless it is about
+another thing than the question names or has nothing of the kind that is asked for, such as a date.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from seesay.data.spelling import fold, visible
+from seesay.inference.reader import Page, load_reader
+from seesay.rag.claims import NEAREST, Claim, Quote, plain_text
+from seesay.rag.evidence import Evidence
+from seesay.rag.facts import names
+from seesay.rag.questions import Question, stems, tokens, words_in
+from seesay.rag.quoting import MOST, fit
+from seesay.rag.sentences import Span, stating_sentences
+from seesay.rag.subjects import is_of_another, subjects
+from seesay.text import detect_language
+
+SURE = 5.5
+"""Score from which a sentence is quoted: of the 40 questions of benchmarks/reading/knowledge.json
+that have no answer there, 1 is answered above it."""
+_CLOSE = 1.5  # how far below the best another sentence may score to be quoted too
+
+
+@dataclass(frozen=True)
+class ReadSentence:
+    """A statement of the evidence, and how surely it answers."""
+
+    evidence: Evidence
+    span: Span
+    score: float
+    """Log-odds, as in `Reader.scores`."""
+
+    @property
+    def quote(self) -> Quote:
+        return Quote.of(self.evidence, *self.span)
+
+
+def read(question: Question, evidence: Sequence[Evidence]) -> list[ReadSentence]:
+    """Returns the statements of the evidence, the likeliest answer first."""
+    texts = [one for one in evidence if one.text]
+    spans = [[*_whole_sentences(one.text)] for one in texts]
+    pages = [
+        Page(
+            title=visible(Path(one.path).stem),
+            sentences=[plain_text(one.text[start:end]) for start, end in places],
+        )
+        for one, places in zip(texts, spans, strict=True)
+    ]
+    found = [
+        ReadSentence(one, span, score)
+        for one, places, scores in zip(
+            texts, spans, load_reader().scores(question.text, pages), strict=True
+        )
+        for span, score in zip(places, scores.tolist(), strict=True)
+    ]
+    return sorted(found, key=lambda one: -one.score)
+
+
+def _whole_sentences(text: str) -> Iterator[Span]:
+    """Yields the statements of a text. What follows a semicolon belongs to what stands before:
+    alone, "Dogs are not allowed; cats are." would end with "cats are."."""
+    start = None
+    for begin, end in stating_sentences(text):
+        start = begin if start is None else start
+        if text[end - 1] not in ";；":
+            yield start, end
+            start = None
+    if start is not None:
+        yield start, end
+
+
+def sure(question: Question, ranked: Sequence[ReadSentence]) -> Iterator[Claim]:
+    """Yields the sentences that answer for sure as claims, best first; none if no sentence does."""
+    answering = [one for one in ranked if one.score >= SURE and _fits(question, one)]
+    texts: set[str] = set()
+    for one in answering:
+        text = plain_text(one.quote.text)
+        if one.score < answering[0].score - _CLOSE or len(texts) == MOST:
+            return
+        if text not in texts:
+            texts.add(text)
+            yield Claim(text=text, evidence=(one.evidence.id,), quotes=(one.quote,))
+
+
+def nearest(ranked: Sequence[ReadSentence]) -> tuple[Quote, ...]:
+    """Returns the sentences that come nearest to an answer, best first, without copies."""
+    quotes: dict[str, Quote] = {}
+    for one in ranked:
+        quotes.setdefault(plain_text(one.quote.text), one.quote)
+    return tuple(quotes.values())[:NEAREST]
+
+
+def _fits(question: Question, one: ReadSentence) -> bool:
+    """Whether a sentence may answer, by what a reader is easily wrong about: a row of a table does
+    not say what is asked of the whole; all that the question names must be named beside it; and
+    whether the reader knows when a text in another language does not answer is not measured."""
+    sentence = one.quote.text
+    passage = f"{_title(one.evidence)}\n{one.evidence.text}"
+    named = stems(word for name, _ in names(question.text) for word in tokens(name))
+    named &= question.wanted
+    return (
+        one.evidence.kind != "table"
+        and detect_language(sentence) == question.language
+        and named <= words_in(passage, named)
+        and all(subject.own in fold(passage) for subject in subjects(question.text))
+        and not is_of_another(question, sentence, strict=True)
+        and fit(question, plain_text(sentence)) > 0
+    )
+
+
+def _title(evidence: Evidence) -> str:
+    """Returns the name of a file as words."""
+    return re.sub(r"[_\W]+", " ", visible(Path(evidence.path).stem))

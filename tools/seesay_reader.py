@@ -299,7 +299,7 @@ def main() -> None:
     model = Reader(encoder.pad)
     kept = args.folder.with_suffix(".first.pt")
     if args.first:
-        model.load_state_dict(torch.load(args.first), strict=False)
+        model.load_state_dict(model.state_dict() | torch.load(args.first))
     else:
         some = [one for file in args.squad for one in from_squad(file, rng)]
         rng.shuffle(some)

@@ -5,7 +5,7 @@ import pytest
 from seesay.rag.claims import NEAREST
 from seesay.rag.evidence import Evidence
 from seesay.rag.questions import Question
-from seesay.rag.reading import SURE, ReadSentence, nearest, read, sure
+from seesay.rag.reading import CERTAIN, ReadSentence, certain, nearest, read
 from seesay.search.catalog.drafts import Place
 
 LEASE = (
@@ -29,7 +29,7 @@ def evidence(*texts: str, kind: str = "text") -> list[Evidence]:
 
 def answers(question: str, *texts: str, kind: str = "text") -> list[str]:
     asked = Question.of(question)
-    return [one.text for one in sure(asked, read(asked, evidence(*texts, kind=kind)))]
+    return [one.text for one in certain(asked, read(asked, evidence(*texts, kind=kind)))]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_follows_a_semicolon_is_quoted_with_what_stands_before():
 def test_another_fact_about_the_same_thing_is_left_open_and_what_is_nearest_is_given(question):
     asked = Question.of(question)
     ranked = read(asked, evidence(LEASE, CARD))
-    assert [*sure(asked, ranked)] == []
+    assert [*certain(asked, ranked)] == []
     near = nearest(ranked)
     assert len(near) == NEAREST
     assert near[0] == ranked[0].quote
@@ -80,7 +80,7 @@ def test_a_text_in_another_language_is_only_near():
     asked = Question.of("会员卡丢了怎么补？")
     text = "Membership card\nA lost card is replaced at the desk upstairs for 5 euros."
     ranked = read(asked, evidence(text))
-    assert [*sure(asked, ranked)] == []
+    assert [*certain(asked, ranked)] == []
     assert "replaced" in nearest(ranked)[0].text
 
 
@@ -97,15 +97,15 @@ def test_sentences_that_answer_about_as_well_are_quoted_too_and_copies_are_not()
     one, two, copy = evidence("She lives in Lisbon.", "It is in Porto.", "She lives in Lisbon.")
     ranked = [
         ReadSentence(evidence, (0, len(evidence.text)), score)
-        for evidence, score in ((one, SURE + 3), (copy, SURE + 2.5), (two, SURE + 2))
+        for evidence, score in ((one, CERTAIN + 3), (copy, CERTAIN + 2.5), (two, CERTAIN + 2))
     ]
     asked = Question.of("Where does the owner live?")
-    assert [claim.evidence for claim in sure(asked, ranked)] == [(1,), (2,)]
+    assert [claim.evidence for claim in certain(asked, ranked)] == [(1,), (2,)]
     assert [quote.evidence for quote in nearest(ranked)] == [1, 2]
-    far = [*ranked[:2], ReadSentence(two, (0, len(two.text)), SURE + 1)]
-    assert [claim.evidence for claim in sure(asked, far)] == [(1,)]
-    unsure = [ReadSentence(one, (0, len(one.text)), SURE - 0.1)]
-    assert [*sure(asked, unsure)] == []
+    far = [*ranked[:2], ReadSentence(two, (0, len(two.text)), CERTAIN + 1)]
+    assert [claim.evidence for claim in certain(asked, far)] == [(1,)]
+    unsure = [ReadSentence(one, (0, len(one.text)), CERTAIN - 0.1)]
+    assert [*certain(asked, unsure)] == []
 
 
 def test_nothing_to_read_is_nothing_near():

@@ -43,7 +43,7 @@ from seesay.rag.conversation import rewritten, self_contained
 from seesay.rag.evidence import LEAST, Evidence, EvidenceLimits, gather, likelihoods, rarity
 from seesay.rag.questions import Question
 from seesay.rag.quoting import quote
-from seesay.rag.reading import nearest, read, sure
+from seesay.rag.reading import certain, nearest, read
 from seesay.rag.verification import (
     AssistantVerifier,
     PresenceVerifier,
@@ -284,7 +284,7 @@ class _Answering:
             claims = quote(one, evidence, rare)
             if not claims:
                 ranked = read(one, evidence)
-                claims = [*sure(one, ranked)]
+                claims = [*certain(one, ranked)]
                 self.nearest = self.nearest or nearest(ranked)
             yield from verify(claims, evidence, [RuleVerifier()])
 

@@ -21,7 +21,7 @@ from seesay.rag.sentences import Span, stating_sentences
 from seesay.rag.subjects import is_of_another, subjects
 from seesay.text import detect_language
 
-SURE = 5.5
+CERTAIN = 5.5
 """Score from which a sentence is quoted: of the 40 questions of benchmarks/reading/knowledge.json
 that have no answer there, 1 is answered above it."""
 _CLOSE = 1.5  # how far below the best another sentence may score to be quoted too
@@ -75,9 +75,9 @@ def _whole_sentences(text: str) -> Iterator[Span]:
         yield start, end
 
 
-def sure(question: Question, ranked: Sequence[ReadSentence]) -> Iterator[Claim]:
+def certain(question: Question, ranked: Sequence[ReadSentence]) -> Iterator[Claim]:
     """Yields the sentences that answer for sure as claims, best first; none if no sentence does."""
-    answering = [one for one in ranked if one.score >= SURE and _fits(question, one)]
+    answering = [one for one in ranked if one.score >= CERTAIN and _fits(question, one)]
     texts: set[str] = set()
     for one in answering:
         text = plain_text(one.quote.text)

@@ -59,6 +59,7 @@ def test_what_follows_a_semicolon_is_quoted_with_what_stands_before():
         "What is the landlady's phone number?",
         "会员卡是什么颜色的？",
         "文具店是哪一年开业的？",
+        "Who gave the house its piano?",
     ],
 )
 def test_another_fact_about_the_same_thing_is_left_open_and_what_is_nearest_is_given(question):

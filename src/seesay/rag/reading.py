@@ -98,8 +98,9 @@ def nearest(ranked: Sequence[ReadSentence]) -> tuple[Quote, ...]:
 
 def _fits(question: Question, one: ReadSentence) -> bool:
     """Whether a sentence may answer, by what a reader is easily wrong about: a row of a table does
-    not say what is asked of the whole; all that the question names must be named beside it; and
-    whether the reader knows when a text in another language does not answer is not measured."""
+    not say what is asked of the whole; all that the question names must be named beside it; any
+    sentence with a person tempts it to answer "who", so a word for what was done must be there too;
+    and whether it knows when a text in another language does not answer is not measured."""
     sentence = one.quote.text
     passage = f"{_title(one.evidence)}\n{one.evidence.text}"
     named = stems(word for name, _ in names(question.text) for word in tokens(name))
@@ -111,6 +112,7 @@ def _fits(question: Question, one: ReadSentence) -> bool:
         and all(subject.own in fold(passage) for subject in subjects(question.text))
         and not is_of_another(question, sentence, strict=True)
         and fit(question, plain_text(sentence)) > 0
+        and (question.expects != "who" or bool(words_in(passage, question.wanted - named)))
     )
 
 

@@ -1,4 +1,4 @@
-"""Finds the sentences that answer a question, in numpy.
+"""The built-in reader: finds the sentences that answer a question, using numpy alone.
 
     page = Page(title="Flat", sentences=("It is Ann's.", "Ben looks after it."))
     load_reader().scores("Who looks after the flat?", [page])
@@ -40,7 +40,7 @@ class Page:
     """A text to look for the answer in."""
 
     title: str
-    """What it is about, such as the name of its file."""
+    """The topic of the text, such as its file name."""
     sentences: Sequence[str]
 
 
@@ -55,7 +55,8 @@ class _Row:
 
 
 class Reader:
-    """Question and pages -> a score for each sentence. Safe to use from several threads."""
+    """Scores each sentence of some pages by how likely it answers a question. Safe to use from
+    several threads."""
 
     def __init__(self, folder: Path, base: Path) -> None:
         """`base` is the folder of the text embedder whose table and vocabulary it uses. Raises
@@ -104,7 +105,7 @@ class Reader:
         return states @ self._weights["spans.weight"].T + self._weights["spans.bias"]
 
     def _rows(self, question: str, pages: Sequence[Page]) -> Iterator[_Row]:
-        """Yields the rows of all pages; a long page is divided between sentences."""
+        """Yields the rows of all pages. A long page is split between sentences into several."""
         tokenizer = self._tokenizer
         asked = tokenizer.ids(f"{tokenizer.config.query_prefix} {visible(question)}")[:_QUESTION]
         before = [*tokenizer.prefix, *asked, *tokenizer.suffix, *tokenizer.suffix]
@@ -132,5 +133,5 @@ def _best(logits: Float[np.ndarray, "tokens 2"], begin: int, end: int) -> float:
 
 @lru_cache(maxsize=1)
 def load_reader() -> Reader:
-    """Returns the built-in reader, opened once. Raises WeightsError if its files are damaged."""
+    """Returns the built-in reader, which is loaded once. Raises WeightsError for damaged files."""
     return Reader(_FOLDERS / "seesay-reader", _FOLDERS / "seesay-text")

@@ -19,7 +19,7 @@ Verdict = Literal["supported", "contradicted", "not found"]
 Mode = Literal["quote", "assistant", "endpoint"]
 MOST_CLAIMS = 12
 NEAREST = 3
-"""Number of sentences or passages shown if nothing is found."""
+"""How many sentences or passages are shown when nothing is found."""
 _LONGEST = 600  # characters of a claim
 _LINK = re.compile(r"!?\[([^\]]*)\]\(\s*[^)]*\)|<[^<>]*>")
 _ADDRESS = re.compile(r"(?:\b[a-z][a-z0-9+.-]*://|\bwww\.|\b(?:data|javascript|mailto):)\S*", re.I)
@@ -96,8 +96,8 @@ class CitedAnswer:
 
     @property
     def cited(self) -> tuple[Evidence, ...]:
-        """The evidence that claims rest on; if nothing is found, that with the nearest sentences,
-        or else the nearest passages."""
+        """The evidence behind the claims. If nothing is found: the evidence that contains the
+        nearest sentences, or else the nearest passages."""
         if self.status == "not found":
             order = list(dict.fromkeys(quote.evidence for quote in self.nearest))
             known = {one.id: one for one in self.evidence}

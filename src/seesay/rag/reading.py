@@ -34,7 +34,7 @@ class ReadSentence:
     evidence: Evidence
     span: Span
     score: float
-    """Log-odds, as in `Reader.scores`."""
+    """Log-odds that it answers; see `Reader.scores`."""
 
     @property
     def quote(self) -> Quote:
@@ -76,7 +76,7 @@ def _whole_sentences(text: str) -> Iterator[Span]:
 
 
 def certain(question: Question, ranked: Sequence[ReadSentence]) -> Iterator[Claim]:
-    """Yields the sentences that answer for sure as claims, best first; none if no sentence does."""
+    """Yields the sentences that the reader is certain of as claims, best first."""
     answering = [one for one in ranked if one.score >= CERTAIN and _fits(question, one)]
     texts: set[str] = set()
     for one in answering:
@@ -97,10 +97,9 @@ def nearest(ranked: Sequence[ReadSentence]) -> tuple[Quote, ...]:
 
 
 def _fits(question: Question, one: ReadSentence) -> bool:
-    """Whether a sentence may answer, by what a reader is easily wrong about: a row of a table does
-    not say what is asked of the whole; all that the question names must be named beside it; any
-    sentence with a person tempts it to answer "who", so a word for what was done must be there too;
-    and whether it knows when a text in another language does not answer is not measured."""
+    """Whether a high-scoring sentence may be quoted. Excludes what the reader often gets wrong:
+    rows of tables, sentences in another language or about another place, passages that lack a name
+    from the question, and for "who" those that mention a person but not what was done."""
     sentence = one.quote.text
     passage = f"{_title(one.evidence)}\n{one.evidence.text}"
     named = stems(word for name, _ in names(question.text) for word in tokens(name))
@@ -117,5 +116,5 @@ def _fits(question: Question, one: ReadSentence) -> bool:
 
 
 def _title(evidence: Evidence) -> str:
-    """Returns the name of a file as words."""
+    """Returns the file name without its extension, with spaces for punctuation."""
     return re.sub(r"[_\W]+", " ", visible(Path(evidence.path).stem))

@@ -97,15 +97,15 @@ def test_a_sentence_that_addresses_a_model_is_not_even_read():
 def test_sentences_that_answer_about_as_well_are_quoted_too_and_copies_are_not():
     one, two, copy = evidence("She lives in Lisbon.", "It is in Porto.", "She lives in Lisbon.")
     ranked = [
-        ReadSentence(evidence, (0, len(evidence.text)), score)
+        ReadSentence(evidence, (0, len(evidence.text)), evidence.text, score)
         for evidence, score in ((one, CERTAIN + 3), (copy, CERTAIN + 2.5), (two, CERTAIN + 2))
     ]
     asked = Question.of("Where does the owner live?")
     assert [claim.evidence for claim in certain(asked, ranked)] == [(1,), (2,)]
     assert [quote.evidence for quote in nearest(ranked)] == [1, 2]
-    far = [*ranked[:2], ReadSentence(two, (0, len(two.text)), CERTAIN + 1)]
+    far = [*ranked[:2], ReadSentence(two, (0, len(two.text)), two.text, CERTAIN + 1)]
     assert [claim.evidence for claim in certain(asked, far)] == [(1,)]
-    unsure = [ReadSentence(one, (0, len(one.text)), CERTAIN - 0.1)]
+    unsure = [ReadSentence(one, (0, len(one.text)), one.text, CERTAIN - 0.1)]
     assert [*certain(asked, unsure)] == []
 
 

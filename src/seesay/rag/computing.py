@@ -118,7 +118,8 @@ def _told(plan: Plan) -> Text:
         parts.append(Text(f"{en} {plan.limit}", f"{zh} {plan.limit} 项"))
     sides = [
         _COMMA.join(
-            Text.of(f"{one.column} {one.comparison} {_value(one.value)}") for one in filters
+            Text.of(f"{one.column} {one.comparison} {one.other or _value(one.value)}")
+            for one in filters
         )
         for filters in (plan.filters, plan.against)
         if filters

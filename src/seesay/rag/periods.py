@@ -64,3 +64,33 @@ def month_of(match: re.Match[str]) -> int:
     if digits:
         return int(digits)
     return CHINESE_MONTHS[chinese] if chinese else MONTH_NAMES.index(name) + 1
+
+
+_MONTHS = "|".join(f"{name[:3]}(?:{name[3:]})?" for name in MONTH_NAMES)
+_DAY = (
+    r"(?P<y>(?:19|20)\d\d)(?:[-/.](?P<m>\d\d?)(?:[-/.](?P<d>\d\d?))?|\s*年(?:\s*(?P<m2>\d\d?)\s*月份?"
+    r"(?:\s*(?P<d2>\d\d?)\s*[日号]?)?)?)?|(?P<m3>\d\d?)\s*月(?:\s*(?P<d3>\d\d?)\s*[日号]?|份)?"
+    rf"|(?P<d4>\d\d?)(?:st|nd|rd|th)?(?: of)? (?P<m4>{_MONTHS})(?:,? (?P<y4>(?:19|20)\d\d))?"
+    rf"|(?P<m5>{_MONTHS})(?: (?P<d5>\d\d?)(?:st|nd|rd|th)?(?!\d))?(?:,? (?P<y5>(?:19|20)\d\d))?"
+)
+BOUND = (
+    re.compile(
+        rf"(?<![a-z])(?P<en>before|after|since|until|till|from)\s+(?:{_DAY})(?![\da-z])",
+    ),
+    re.compile(rf"(?<!\d)(?:{_DAY})\s*(?P<zh>以前|之前|前|以后|之后|后|以来|起)"),
+)
+"""A day, month or year before or after which something is, in English and Chinese."""
+BEFORE = ("before", "until", "till", "以前", "之前", "前")
+
+
+def bounds_of(match: re.Match[str]) -> tuple[int | None, int, int | None, str]:
+    """Returns year, month and day of a BOUND, as far as they are given, and the word for its
+    side. The month is 0 for a whole year."""
+    found = match.groupdict()
+    year = found["y"] or found["y4"] or found["y5"]
+    month = next((found[name] for name in ("m", "m2", "m3", "m4", "m5") if found[name]), None)
+    day = next((found[name] for name in ("d", "d2", "d3", "d4", "d5") if found[name]), None)
+    if month is not None and not month.isdigit():
+        month = str(1 + next(at for at, name in enumerate(MONTH_NAMES) if name[:3] == month[:3]))
+    side = found.get("en") or found.get("zh") or ""
+    return int(year) if year else None, int(month or 0), int(day) if day else None, side

@@ -50,11 +50,17 @@ class PlanFilter:
 
     column: str
     comparison: Comparison
-    value: str | int | float | tuple[str | int | float, ...]
+    value: str | int | float | tuple[str | int | float, ...] = ""
+    other: str | None = None
+    """A column to compare with, in place of a value."""
 
     def __post_init__(self) -> None:
         if self.comparison not in get_args(Comparison):
             raise _invalid(f"the comparison {self.comparison!r}", ", ".join(get_args(Comparison)))
+        if self.other is not None and (self.value or self.comparison in ("contains", "in")):
+            raise _invalid(
+                f"{self.value!r} and {self.comparison!r} for two columns", "no value, and a sign"
+            )
         if isinstance(self.value, tuple) != (self.comparison == "in"):
             raise _invalid(
                 f"{self.value!r} for {self.comparison!r}", "a list for 'in', else a value"
@@ -114,7 +120,7 @@ class Plan:
 
 
 def _filter_of(fields: dict[str, Any]) -> PlanFilter:
-    value = fields["value"]
+    value = fields.get("value", "")
     return PlanFilter(**{**fields, "value": tuple(value) if isinstance(value, list) else value})
 
 
@@ -292,6 +298,9 @@ class _Query:
         values: list[object] = []
         for one in filters:
             at = self._column(one.column)
+            if one.other is not None:
+                parts.append(f"c{at} {one.comparison} c{self._comparable(at, one.other)}")
+                continue
             if one.comparison == "contains":
                 parts.append(f"contains(CAST(c{at} AS VARCHAR), ?)")
                 values.append(fold(str(one.value)))
@@ -302,6 +311,11 @@ class _Query:
             parts.append(f"c{at} {sign} ({marks})" if given else "false")
             values += [self._bound(value, at, one) for value in given]
         return " AND ".join(parts), values
+
+    def _comparable(self, at: int, other: str) -> int:
+        """Returns the number of a column that is compared with another."""
+        self._require(self._column(other), self.data.columns[at].type)
+        return self._column(other)
 
     def _compared_as(self, at: int) -> str:
         """Returns the type of a bound value, which may have more places than the column."""

@@ -17,13 +17,14 @@ from seesay.rag.evidence import Evidence
 from seesay.rag.facts import names
 from seesay.rag.questions import Question, stems, tokens, words_in
 from seesay.rag.quoting import MOST, fit
-from seesay.rag.sentences import Span, stating_sentences
+from seesay.rag.sentences import Span, addresses_model, stating_sentences
 from seesay.rag.subjects import is_of_another, subjects
 from seesay.text import detect_language
 
 CERTAIN = 5.5
 """Score from which a sentence is quoted: of the 40 questions of benchmarks/reading/knowledge.json
 that have no answer there, 1 is answered above it."""
+_BETWEEN_CELLS = " | "
 _CLOSE = 1.5  # how far below the best another sentence may score to be quoted too
 
 
@@ -33,6 +34,8 @@ class ReadSentence:
 
     evidence: Evidence
     span: Span
+    text: str
+    """What it says, as the reader saw it."""
     score: float
     """Log-odds that it answers; see `Reader.scores`."""
 
@@ -44,22 +47,44 @@ class ReadSentence:
 def read(question: Question, evidence: Sequence[Evidence]) -> list[ReadSentence]:
     """Returns the statements of the evidence, the likeliest answer first."""
     texts = [one for one in evidence if one.text]
-    spans = [[*_whole_sentences(one.text)] for one in texts]
+    stated = [sentences_of(one) for one in texts]
     pages = [
-        Page(
-            title=visible(Path(one.path).stem),
-            sentences=[plain_text(one.text[start:end]) for start, end in places],
-        )
-        for one, places in zip(texts, spans, strict=True)
+        Page(title=visible(Path(one.path).stem), sentences=[text for _, text in some])
+        for one, some in zip(texts, stated, strict=True)
     ]
     found = [
-        ReadSentence(one, span, score)
-        for one, places, scores in zip(
-            texts, spans, load_reader().scores(question.text, pages), strict=True
+        ReadSentence(one, span, text, score)
+        for one, some, scores in zip(
+            texts, stated, load_reader().scores(question.text, pages), strict=True
         )
-        for span, score in zip(places, scores.tolist(), strict=True)
+        for (span, text), score in zip(some, scores.tolist(), strict=True)
     ]
     return sorted(found, key=lambda one: -one.score)
+
+
+def sentences_of(evidence: Evidence) -> list[tuple[Span, str]]:
+    """Returns what the evidence states, with its place: sentences, or the rows of a table with the
+    names of their columns."""
+    text = evidence.text
+    if evidence.kind == "table":
+        return [*_rows(text)]
+    return [(span, plain_text(text[slice(*span)])) for span in _whole_sentences(text)]
+
+
+def _rows(text: str) -> Iterator[tuple[Span, str]]:
+    """Yields the rows of a passage of a table, whose first lines are its title and its head."""
+    lines = [*re.finditer(r"[^\n]+", text)]
+    head: list[str] = []
+    for line in lines:
+        cells = line[0].split(_BETWEEN_CELLS)
+        if len(cells) > 1 and not head:
+            head = cells
+        elif len(cells) == len(head) and not addresses_model(line[0]):
+            named = zip(head, cells, strict=True)
+            yield (
+                line.span(),
+                plain_text("; ".join(f"{name}: {cell}" for name, cell in named if cell)),
+            )
 
 
 def _whole_sentences(text: str) -> Iterator[Span]:

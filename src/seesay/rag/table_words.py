@@ -21,20 +21,12 @@ OPERATIONS: tuple[tuple[str, str], ...] = (
         r"|higher|lower|fewer|larger|smaller)|differences?|differ",
     ),
     ("mean", r"平均值|平均数|平均|均值|averages?|mean"),
-    (
-        "max",
-        r"最高|最大|最多|最贵|最长|最好|最重|最快|最晚|最新|最强|highest|largest|biggest|greatest"
-        r"|maximum|max|most expensive|longest|latest|newest|best|most|top",
-    ),
-    (
-        "min",
-        r"最低|最小|最少|最便宜|最短|最差|最轻|最慢|最早|最弱|lowest|smallest|minimum|min|cheapest"
-        r"|shortest|earliest|oldest|worst|least|fewest|bottom",
-    ),
+    ("max", r"最高|最大|最多|highest|largest|biggest|greatest|maximum|max|most|top"),
+    ("min", r"最低|最小|最少|lowest|smallest|minimum|min|least|fewest|bottom"),
     ("distinct", r"多少种|几种|多少类|几类|how many (?:different|distinct|kinds of|types of)"),
     (
         "count",
-        r"(?:多少|几)(?=[个家条行名位项座款笔只辆人年])|数量是多少|how many"
+        r"(?:多少|(?<!哪)几)(?=[个家条行名位项座款笔只辆人年])|数量是多少|how many"
         r"|the number of|count of|count",
     ),
     (
@@ -82,7 +74,8 @@ BETWEEN = re.compile(
     rf"\s*(?P<number>{_NUMBER})\s*(?P<unit>{_UNITS})(?!\s*年)\s*(?:之间)?"
 )
 WHICH = re.compile(
-    r"哪一?[个家位种些年月天款类名座只条项]?|谁|什么|which|who|what(?= [a-z]+ (?:has|had|have))"
+    r"哪[一几]?[个家位种些年月天款类名座只条项样]?|谁|什么|which|who"
+    r"|what(?= [a-z]+ (?:has|had|have))"
 )
 EACH = re.compile(
     r"(?:各个?|每一?[个家位种年月天款类名]?|按照?|分别?|(?<![a-z])(?:for each|of each"
@@ -93,7 +86,7 @@ TOP = re.compile(
     r"|(?:top|first|bottom) (\d+|two|three|five|ten)\b"
     r"|(?<=最[高低大小多少]的)\s*(\d+|[两二三四五六七八九十])\s*[名个位家]"
 )
-COUNTS = {"two": 2, "three": 3, "five": 5, "ten": 10, "两": 2} | CHINESE_MONTHS
+COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "ten": 10, "两": 2} | CHINESE_MONTHS
 # Words of grammar, and those that only ask. What is left of a question without them is content.
 _GRAMMAR_ZH = (
     "的 了 是 在 有 和 与 及 跟 同 比 为 里 中 内 这 那 些 个 家 条 行 名 位 项 座 款 笔 "
@@ -110,8 +103,12 @@ _GRAMMAR_EN = (
     "during year years month months quarter table sheet data number per s into as out up "
     "any get total"
 )
+YES_NO = dict.fromkeys(("yes", "y", "true", "✓", "✔", "√", "是", "有", "对", "已"), True)
+YES_NO |= dict.fromkeys(("no", "n", "false", "✗", "✘", "否", "无", "没有", "没", "未"), False)
+"""Cells of a column of yes and no."""
 EN_WORDS = frozenset(_GRAMMAR_EN.split())
-ZH_WORDS = re.compile("|".join(sorted(map(re.escape, _GRAMMAR_ZH.split()), key=len, reverse=True)))
+GRAMMAR_ZH = tuple(_GRAMMAR_ZH.split())
+ZH_WORDS = re.compile("|".join(sorted(map(re.escape, GRAMMAR_ZH), key=len, reverse=True)))
 
 
 def alternatives(words: str) -> Iterator[str]:

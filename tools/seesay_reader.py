@@ -5,15 +5,16 @@
 First it learns from questions in the format of SQuAD, whose passages are cut to the size that a
 collection has; without an answer are a passage's other parts and those questions that say so. Then
 it learns from the sets of benchmarks/reading, with the passages that a collection finds for each
-question, but "mixed", which tests it, and "knowledge", which the weights of rag/quoting.py are
-fitted to. The table of tokens stays as it is, so that only the layers are stored.
+question, but those that test it or that its threshold and the rules were chosen with. The table of
+tokens stays as it is, so that only the layers are stored.
 
-Takes an hour and a half on two cores that compute in bfloat16; `--first FILE` begins with the
+Takes two and a half hours on two cores that compute in bfloat16; `--first FILE` begins with the
 second part, from what the first left in FOLDER.first.pt. The weights that come with seesay were
-made with 600 of the 949 steps of the first part.
+made with another draw of the first part, of which 1,100 steps were taken.
 """
 
 import argparse
+import csv
 import json
 import random
 import re
@@ -21,7 +22,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,13 +33,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-from quoting import FITTED, SETS, TEST, indexed, read_set
+from quoting import FITTED, SETS, TEST, Asked, indexed, read_set
 
 from seesay.data.spelling import simplified
 from seesay.inference.embedder import load
-from seesay.rag.evidence import gather
+from seesay.rag.evidence import Evidence, gather
 from seesay.rag.questions import Question
-from seesay.rag.sentences import stating_sentences
+from seesay.rag.reading import sentences_of
 from seesay.text import HAN
 from seesay.weights.catalog import BUILT_IN_TEXTS, find
 from seesay.weights.quantization import SCALE, is_stored_in_8_bits, quantize
@@ -46,24 +47,25 @@ from seesay.weights.quantization import SCALE, is_stored_in_8_bits, quantize
 QUESTION, ROW = 64, 448
 """Most tokens of a question and of a row, as in inference/reader.py."""
 TOKENS = 4096  # of a batch, padding included
-FIRST_PART = 21_000  # examples
-NEGATIVES = 2  # other passages for each question of the second part
-FIRST = (1.5e-4, 1)
-"""Learning rate and epochs of the first part."""
-SECOND = ((8e-5, 2), (6e-5, 1))
-"""Those of the second part, which draws other passages each time."""
+FIRST = ((1.5e-4, 13_000), (8e-5, 11_000))
+"""Learning rate and examples of each pass of the first part."""
+SECOND = (1e-4, 2)
+"""Learning rate of the second part, and how often it draws passages for each question."""
+JOINED = 0.2
+"""Share of questions that are also asked of a page on which other texts stand around the answer."""
 WARM_UP = 0.06
 _END = re.compile(r"(?<=[。！？；])|(?<=[.!?])\s|\n")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A question and a passage, with where the answer stands in it, if it does."""
+    """A question and the sentences of a passage."""
 
     question: str
     title: str
-    passage: str
-    answer: tuple[int, int] | None = None
+    sentences: tuple[str, ...]
+    answer: tuple[int, int, int] | None = None
+    """Number of the sentence that answers, and where the answer begins and ends in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,7 @@ def _examples(
         for plausible in (one.get("plausible_answers") or [])[:1]:
             where = plausible["answer_start"], plausible["answer_start"] + len(plausible["text"])
             first, last = cut(context, *where, size, rng)
-            yield Example(question=question, title=title, passage=context[first:last])
+            yield example(question, title, context[first:last])
         return
     text = answers[0]["text"].translate(simplified())
     start = answers[0]["answer_start"]
@@ -109,7 +111,7 @@ def _examples(
         return
     first, last = cut(context, start, start + len(text), size, rng)
     where = start - first, start - first + len(text)
-    yield Example(question=question, title=title, passage=context[first:last], answer=where)
+    yield example(question, title, context[first:last], where)
     others = [part for part in (context[:first], context[last:]) if len(part) > 60]
     others += [*passages[:at], *passages[at + 1 :]]
     others = [part for part in others if text not in part]
@@ -117,7 +119,28 @@ def _examples(
         other = rng.choice(others)
         middle = rng.randrange(len(other))
         first, last = cut(other, middle, middle + 1, size, rng)
-        yield Example(question=question, title=title, passage=other[first:last])
+        yield example(question, title, other[first:last])
+
+
+def example(
+    question: str,
+    title: str,
+    text: str,
+    answer: tuple[int, int] | None = None,
+    *,
+    is_table: bool = False,
+) -> Example:
+    """Returns a passage as the reader sees it; `answer` is where it stands in the text."""
+    stated = sentences_of(text, is_table=is_table)
+    place = None
+    for number, ((first, last), said) in enumerate(stated):
+        if answer and place is None and answer[0] < last and answer[1] > first:
+            expected = " ".join(text[answer[0] : min(answer[1], last)].split())
+            at = said.find(expected)
+            place = (number, at, at + len(expected)) if at >= 0 else (number, 0, len(said))
+    return Example(
+        question=question, title=title, sentences=tuple(said for _, said in stated), answer=place
+    )
 
 
 def cut(text: str, start: int, end: int, size: float, rng: random.Random) -> tuple[int, int]:
@@ -133,29 +156,71 @@ def cut(text: str, start: int, end: int, size: float, rng: random.Random) -> tup
     return ends[low], ends[high]
 
 
-def from_set(name: str, rng: random.Random) -> Iterator[Example]:
-    """Yields the passages that a collection finds for each question: those with the answer, and
-    some of the others."""
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a collection finds for a question: passages with the answer, and others, best first."""
+
+    with_answer: tuple[Example, ...]
+    others: tuple[Example, ...]
+    is_answerable: bool
+
+
+def from_set(name: str) -> Iterator[Found]:
+    """Yields the passages for each question of a set. One with the answer that the question does
+    not find is looked for with the answer."""
     documents, questions = read_set(name)
-    with TemporaryDirectory() as folder, closing(indexed(documents, Path(folder))) as collection:
+    with (
+        TemporaryDirectory() as folder,
+        closing(indexed(documents, Path(folder), words_first=True)) as collection,
+    ):
         for asked in questions:
-            with_answer, others = [], []
-            for found in gather(collection, Question.of(asked.question)):
-                where = None
-                if asked.file == Path(found.path).name:
-                    where = place(found.text, asked.sentence, asked.expected)
-                one = Example(
-                    question=asked.question,
-                    title=Path(found.path).stem,
-                    passage=found.text,
-                    answer=where,
-                )
-                (others if where is None else with_answer).append(one)
-            if asked.expected:
-                count = min(len(others[:6]), NEGATIVES if with_answer else 0)
-                yield from [*with_answer, *rng.sample(others[:6], count)]
-            elif others:  # the best passage deceives most
-                yield from [others[0], *rng.sample(others[1:6], min(len(others[1:6]), NEGATIVES))]
+            some = [_found(asked, one) for one in gather(collection, Question.of(asked.question))]
+            if asked.sentence and all(one.answer is None for one in some):
+                more = gather(collection, Question.of(asked.sentence))
+                some += [one for one in (_found(asked, one) for one in more) if one.answer][:1]
+            yield Found(
+                with_answer=tuple(one for one in some if one.answer),
+                others=tuple(one for one in some if one.answer is None),
+                is_answerable=bool(asked.expected),
+            )
+
+
+def _found(asked: Asked, found: Evidence) -> Example:
+    where, is_table = None, found.kind == "table"
+    if asked.file == Path(found.path).name and asked.sentence:
+        cells = " | ".join(next(csv.reader([asked.sentence]))) if is_table else asked.sentence
+        where = place(found.text, cells, asked.expected)
+    title = Path(found.path).stem
+    return example(asked.question, title, found.text, where, is_table=is_table)
+
+
+def drawn(sets: Sequence[Sequence[Found]], rng: random.Random) -> Iterator[Example]:
+    """Yields examples: passages with the answer, and one or two without it, among them the best,
+    which deceives most."""
+    every = [one for some in sets for found in some for one in found.others[:2]]
+    for found in (one for some in sets for one in some):
+        near = found.others[:6]
+        if found.with_answer:
+            yield from (*found.with_answer[:2], *rng.sample(near, min(len(near), 1)))
+            if rng.random() < JOINED:
+                yield joined(found.with_answer[0], rng.choice(every), rng)
+        elif near and not found.is_answerable:
+            yield from (near[0], *rng.sample(near[1:], min(len(near) - 1, 1)))
+
+
+def joined(one: Example, other: Example, rng: random.Random) -> Example:
+    """Returns a page that holds another text before or after the one with the answer."""
+    assert one.answer is not None
+    title = rng.choice([one.title, other.title])
+    if rng.random() < 0.5:
+        return replace(one, title=title, sentences=(*one.sentences, *other.sentences))
+    number, start, end = one.answer
+    return replace(
+        one,
+        title=title,
+        sentences=(*other.sentences, *one.sentences),
+        answer=(number + len(other.sentences), start, end),
+    )
 
 
 def place(text: str, sentence: str, expected: Sequence[str]) -> tuple[int, int] | None:
@@ -177,27 +242,32 @@ class Encoder:
         first, last, pad = map(self._tokenizer.token_to_id, ("<s>", "</s>", "<pad>"))
         self.first, self.last, self.pad = first, last, pad
 
-    def __call__(self, one: Example) -> Encoded | None:
-        """Returns None if the answer lies beyond the end of the row."""
+    def __call__(self, one: Example) -> Iterator[Encoded]:
+        """Yields the row with the answer, or the first one if there is none; nothing if the answer
+        lies beyond the longest row."""
+        rows = [*self._rows(one)]
+        yield from [row for row in rows if row.start] if one.answer else rows[:1]
+
+    def _rows(self, one: Example) -> Iterator[Encoded]:
+        """Yields rows of whole sentences, as the reader gets them."""
         question = self._ids(f"query: {one.question}").ids[:QUESTION]
-        ids = [self.first, *question, self.last, self.last]
-        ids += self._ids(f"passage: {one.title}").ids[:QUESTION]
-        start = end = 0
-        for a, b in stating_sentences(one.passage):
-            tokens = self._ids(one.passage[a:b])
-            if len(ids) + len(tokens.ids) + 1 > ROW:
-                break
-            if one.answer is not None and not start and one.answer[0] < b and one.answer[1] > a:
-                low, high = one.answer[0] - a, one.answer[1] - a
-                hit = [
-                    n for n, (x, y) in enumerate(tokens.offsets) if low < y and x < high and x < y
-                ]
-                if hit:
-                    start, end = len(ids) + hit[0], len(ids) + hit[-1]
-            ids += tokens.ids
-        if one.answer is not None and not start:
-            return None
-        return Encoded(ids=[*ids, self.last], start=start, end=end)
+        head = [self.first, *question, self.last, self.last]
+        head += self._ids(f"passage: {one.title}").ids[:QUESTION]
+        ids, start, end = [*head], 0, 0
+        for number, sentence in enumerate(one.sentences):
+            tokens = self._ids(sentence)
+            kept = tokens.ids[: ROW - len(head) - 1]
+            if len(ids) > len(head) and len(ids) + len(kept) >= ROW:
+                yield Encoded(ids=[*ids, self.last], start=start, end=end)
+                ids, start, end = [*head], 0, 0
+            if one.answer and one.answer[0] == number:
+                _, low, high = one.answer
+                places = enumerate(tokens.offsets[: len(kept)], start=len(ids))
+                hit = [at for at, (x, y) in places if low < y and x < high and x < y]
+                start, end = (hit[0], hit[-1]) if hit else (0, 0)
+            ids += kept
+        if len(ids) > len(head):
+            yield Encoded(ids=[*ids, self.last], start=start, end=end)
 
     def _ids(self, text: str):
         return self._tokenizer.encode(text, add_special_tokens=False)
@@ -232,9 +302,9 @@ def batches(encoded: Sequence[Encoded], rng: random.Random) -> list[list[Encoded
 
 
 def train(
-    model: Reader, encoded: Sequence[Encoded], rate: float, epochs: int, rng: random.Random
+    model: Reader, passes: Sequence[Sequence[Encoded]], rate: float, rng: random.Random
 ) -> None:
-    todo = [batch for _ in range(epochs) for batch in batches(encoded, rng)]
+    todo = [batch for encoded in passes for batch in batches(encoded, rng)]
     learnt = [one for one in model.parameters() if one.requires_grad]
     groups = [
         {"params": [one for one in learnt if one.ndim > 1], "weight_decay": 0.01},
@@ -301,14 +371,16 @@ def main() -> None:
     if args.first:
         model.load_state_dict(model.state_dict() | torch.load(args.first))
     else:
-        some = [one for file in args.squad for one in from_squad(file, rng)]
-        rng.shuffle(some)
-        train(model, [*filter(None, map(encoder, some[:FIRST_PART]))], *FIRST, rng)
+        for rate, count in FIRST:
+            some = [one for file in args.squad for one in from_squad(file, rng)]
+            rows = (row for one in rng.sample(some, min(count, len(some))) for row in encoder(one))
+            train(model, [[*rows]], rate, rng)
         torch.save(trained(model), kept)
-    names = sorted(one.stem for one in SETS.glob("*.json") if one.stem not in (TEST, FITTED))
-    for rate, epochs in SECOND:
-        some = [one for name in names for one in from_set(name, rng)]
-        train(model, [*filter(None, map(encoder, some))], rate, epochs, rng)
+    names = sorted(one.stem for one in SETS.glob("*.json") if one.stem not in (*TEST, *FITTED))
+    sets = [[*from_set(name)] for name in names]
+    rate, epochs = SECOND
+    passes = [[row for one in drawn(sets, rng) for row in encoder(one)] for _ in range(epochs)]
+    train(model, passes, rate, rng)
     save(model, args.folder, base)
 
 

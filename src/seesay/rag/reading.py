@@ -47,7 +47,7 @@ class ReadSentence:
 def read(question: Question, evidence: Sequence[Evidence]) -> list[ReadSentence]:
     """Returns the statements of the evidence, the likeliest answer first."""
     texts = [one for one in evidence if one.text]
-    stated = [sentences_of(one) for one in texts]
+    stated = [sentences_of(one.text, is_table=one.kind == "table") for one in texts]
     pages = [
         Page(title=visible(Path(one.path).stem), sentences=[text for _, text in some])
         for one, some in zip(texts, stated, strict=True)
@@ -62,11 +62,10 @@ def read(question: Question, evidence: Sequence[Evidence]) -> list[ReadSentence]
     return sorted(found, key=lambda one: -one.score)
 
 
-def sentences_of(evidence: Evidence) -> list[tuple[Span, str]]:
-    """Returns what the evidence states, with its place: sentences, or the rows of a table with the
-    names of their columns."""
-    text = evidence.text
-    if evidence.kind == "table":
+def sentences_of(text: str, *, is_table: bool = False) -> list[tuple[Span, str]]:
+    """Returns what the reader sees of a text, with its place: sentences, or the rows of a table
+    with the names of their columns."""
+    if is_table:
         return [*_rows(text)]
     return [(span, plain_text(text[slice(*span)])) for span in _whole_sentences(text)]
 

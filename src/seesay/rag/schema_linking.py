@@ -23,7 +23,7 @@ from seesay.rag.table_reading import (
     is_start,
     unsure_columns,
 )
-from seesay.rag.table_words import COUNTS, EN_WORDS, GRAMMAR_ZH
+from seesay.rag.table_words import AMOUNT, COUNTS, EN_WORDS, GRAMMAR_ZH
 from seesay.text import HAN
 
 _WORD = re.compile("[a-z]+")
@@ -138,6 +138,7 @@ def link(reading: TableReading) -> Linked:
     linked = Linked()
     reading.grammar = reading.grammar | _light()
     reading.grammar_zh = _light_zh()
+    _read_measures(reading)
     _resolve(reading, [*_inflected(reading), *_everyday(reading)], linked)
     linked.names_rows = bool(linked.operations) and not _HOW_MUCH.search(reading.text)
     read_filters(reading)
@@ -151,6 +152,18 @@ def link(reading: TableReading) -> Linked:
     if _RELATIVE.search(reading.rest):
         raise UnsureError("it names a time by today's date", "问题里的时间要看今天是哪天")
     return linked
+
+
+def _read_measures(reading: TableReading) -> None:
+    """Finds "older than 50" and the like."""
+    for text, meant in _meanings(reading, compares=True).items():
+        for match in [*re.finditer(rf"(?<![a-z]){text} than {AMOUNT}", reading.rest)]:
+            if len(meant) > 1:
+                raise unsure_columns([reading.column(name) for name in meant])
+            ((name, (phrase, *_)),) = meant.items()
+            sign = ">" if phrase.role == "high" else "<"
+            reading.limit(reading.column(name), sign, match["number"], match["unit"])
+            reading.blot(*match.span())
 
 
 @cache
@@ -262,24 +275,27 @@ def _everyday(reading: TableReading) -> Iterator[_Vague]:
         pattern = "|".join(rf"(?<![a-z]){one}(?![a-z])" if one.isascii() else one for one in words)
         for match in [*re.finditer(pattern, reading.rest)] if columns else ():
             yield _taken(reading, match.span(), columns)
-    for text, meant in _meanings(reading).items():
+    two = any(len(slot.alternatives) == 2 for slot in reading.slots)
+    meanings = _meanings(reading) | (_meanings(reading, compares=True) if two else {})
+    for text, meant in meanings.items():
         for start, end in _places(reading.rest, text, next(iter(meant.values()))[0].stems):
             reading.blot(start, end)
             yield _Vague(start=start, end=end, columns=meant)
 
 
-def _meanings(reading: TableReading) -> dict[str, dict[str, list[Phrase]]]:
-    """Returns the phrases that may mean columns of the table, the longest first. Texts have no
-    highest, and only of two things one is older."""
+def _meanings(
+    reading: TableReading, *, compares: bool = False
+) -> dict[str, dict[str, list[Phrase]]]:
+    """Returns the phrases that may mean columns of the table, the longest first; those that compare
+    two things or none of them. Texts have no highest."""
     holding: dict[str, list[str]] = {}
     for column in reading.data.columns:
         for concept in concepts_of(column):
             holding.setdefault(concept, []).append(column.name)
     texts = {column.name for column, _ in reading.texts()}
-    two = any(len(slot.alternatives) == 2 for slot in reading.slots)
     found: dict[str, dict[str, list[Phrase]]] = {}
     for one in phrases():
-        for name in holding.get(one.concept, ()) if two or not one.compares else ():
+        for name in holding.get(one.concept, ()) if one.compares == compares else ():
             if one.role == "word" or name not in texts:
                 found.setdefault(one.text, {}).setdefault(name, []).append(one)
     return found

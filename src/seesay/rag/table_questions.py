@@ -29,7 +29,9 @@ _OF_ONE_GROUP = {"sum": "sum", "mean": "mean", "min": "min", "max": "max"}
 
 
 _ROWS = re.compile("[多少几]+[笔次]")
-_WHO = re.compile(r"(?<![a-z])who(?:m|se)?(?![a-z])|谁")
+_WHO = re.compile(
+    r"(?<!those )(?<!people )(?<!everyone )(?<!anyone )(?<!ones )(?<![a-z])who(?:m|se)?(?![a-z])|谁"
+)
 _WHERE = re.compile(r"^(?:where|at which|in which|on which)(?![a-z])|在?哪[里儿]")
 _WHICH_THING = re.compile("哪[一几]?[样件项笔种]")
 _HOW_MANY = re.compile("how many (?!dollars|euros|pounds|yuan)")

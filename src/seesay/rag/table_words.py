@@ -99,7 +99,7 @@ _GRAMMAR_EN = (
     "a an the of in on at for to from by with and or is are was were be been do does did has have "
     "had what which who how much many there that this these those it its their them than as whose "
     "where when please tell me give show list find calculate compute all every each between "
-    "compared compare versus vs value values row rows entry entries record records made make over "
+    "compared compare versus vs value values row rows entry entries record records made make "
     "during year years month months quarter table sheet data number per s into as out up "
     "any get total"
 )

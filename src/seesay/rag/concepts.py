@@ -6,7 +6,7 @@ concepts_of(TableColumn(name="Distance (km)", type="number", unit="km"))   dista
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, Literal
 
 from seesay.data.spelling import fold
@@ -14,9 +14,13 @@ from seesay.rag.lexicon import lexicon
 from seesay.rag.questions import stem
 from seesay.search.catalog.drafts import TableColumn
 
-_PERSON = re.compile(r"谁|\bwho\b|\bby$")
+_PERSON = re.compile(r"^(?:(?:full|first|last) )?names?$|谁|\bwho\b|\bby$")
 Role = Literal["word", "high", "low"]
 """How a phrase asks for a column: by what it holds, or for its largest or smallest value."""
+
+
+PEOPLE = frozenset({"person", "customer", "donor", "keeper"})
+"""Concepts whose columns answer "who"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,7 @@ class Phrase:
     compares: bool = False
     """Whether it compares two, as "older" does."""
 
-    @property
+    @cached_property
     def stems(self) -> tuple[str, ...]:
         """The stems of an English phrase; of a Chinese one its text."""
         return tuple(map(stem, _words(self.text))) or (self.text,)
@@ -49,9 +53,8 @@ def phrases() -> tuple[Phrase, ...]:
         for role in roles:
             for text in _listed(one, role):
                 found.append(Phrase(text=text, concept=one["name"], role=role))
-                if comparative := _comparative(text):
-                    known = {"concept": one["name"], "role": role, "compares": True}
-                    found.append(Phrase(text=comparative, **known))
+                if other := _comparative(text):
+                    found.append(Phrase(text=other, concept=one["name"], role=role, compares=True))
     return tuple(sorted(found, key=lambda one: -len(one.text)))
 
 
@@ -61,7 +64,7 @@ def _listed(concept: Mapping[str, Any], *names: str) -> Iterator[str]:
 
 
 def _comparative(superlative: str) -> str:
-    """Returns "older" for "oldest", 贵 for 最贵; "" for what has none."""
+    """Returns "older" for "oldest", 贵 for 最贵; "" if there is none."""
     irregular = {"best": "better", "worst": "worse", "farthest": "farther", "furthest": "further"}
     if superlative in irregular:
         return irregular[superlative]
@@ -71,8 +74,9 @@ def _comparative(superlative: str) -> str:
     return f"{superlative[:-3]}er" if re.fullmatch("[a-z]+est", superlative) else ""
 
 
+@lru_cache(maxsize=10_000)
 def concepts_of(column: TableColumn) -> frozenset[str]:
-    """Returns the names of the concepts that a column may hold, by its name and unit."""
+    """Returns the names of the concepts that a column may hold, by its name or else its unit."""
     name = fold(column.name)
     own = [*map(stem, _words(name))]
     bare = re.sub(r"[(\[（].*|[\s?？]", "", name)
@@ -91,14 +95,16 @@ def concepts_of(column: TableColumn) -> frozenset[str]:
             found.add(one.concept)
     if _PERSON.search(name):
         found.add("person")
-    return frozenset(found | set(_units().get(fold(column.unit).strip(), ())))
+    by_unit = (one for one in _units().get(fold(column.unit).strip(), ()) if _fits(column, one))
+    return frozenset(found or by_unit)
 
 
 def _fits(column: TableColumn, concept: str) -> bool:
-    """Whether a column has the type of a concept: what has a highest is a number or a time."""
+    """Whether a column has the type of a concept. A number is a time if it is a year."""
     known = _known()[concept]
     if known.get("is_time"):
-        return column.type != "text"
+        is_year = re.search(r"(?<![a-z])year(?!s)|年(?!龄|限|数)", fold(column.name)) is not None
+        return column.type == "date" or (column.type == "number" and is_year)
     return column.type == "number" or not known.get("high")
 
 

@@ -24,6 +24,8 @@ from seesay.text import detect_language
 CERTAIN = 5.5
 """Score from which a sentence is quoted: of the 40 questions of benchmarks/reading/knowledge.json
 that have no answer there, 1 is answered above it."""
+_TABLES = 3  # passages of tables that are read: rows take long, and the first mostly do
+
 _BETWEEN_CELLS = " | "
 _CLOSE = 1.5  # how far below the best another sentence may score to be quoted too
 
@@ -46,7 +48,8 @@ class ReadSentence:
 
 def read(question: Question, evidence: Sequence[Evidence]) -> list[ReadSentence]:
     """Returns the statements of the evidence, the likeliest answer first."""
-    texts = [one for one in evidence if one.text]
+    tables = [one for one in evidence if one.kind == "table"][_TABLES:]
+    texts = [one for one in evidence if one.text and one not in tables]
     stated = [sentences_of(one.text, is_table=one.kind == "table") for one in texts]
     pages = [
         Page(title=visible(Path(one.path).stem), sentences=[text for _, text in some])
@@ -104,7 +107,7 @@ def certain(question: Question, ranked: Sequence[ReadSentence]) -> Iterator[Clai
     answering = [one for one in ranked if one.score >= CERTAIN and _fits(question, one)]
     texts: set[str] = set()
     for one in answering:
-        text = plain_text(one.quote.text)
+        text = one.text
         if one.score < answering[0].score - _CLOSE or len(texts) == MOST:
             return
         if text not in texts:

@@ -1,5 +1,5 @@
-"""Which rows of a table count, as a question says it in plain words: by a column of yes and no
-("who hasn't paid") or by two columns of each row ("over budget").
+"""Reads which rows of a table count: by a yes/no column ("who hasn't paid") or by two columns of
+each row ("over budget").
 """
 
 import re
@@ -24,9 +24,9 @@ _UNDER = (
 _REACHED = r"reach(?:ed)?|met|meet|hit|achieved?|达到了?|达成了?|完成了?"
 _BEFORE_COLUMN = r"(?:\s*(?:the|their|its|our|his|her|they|we|was|were|is|are|had))*\s*$"
 _THAN_PLANNED: tuple[tuple[str, Comparison], ...] = (
-    (rf"(?:{_UNDER}){_BEFORE_COLUMN}", "<"),
-    (rf"(?:{_OVER}){_BEFORE_COLUMN}", ">"),
-    (rf"(?:{_REACHED}){_BEFORE_COLUMN}", ">="),
+    (rf"(?<![a-z])(?:{_UNDER}){_BEFORE_COLUMN}", "<"),
+    (rf"(?<![a-z])(?:{_OVER}){_BEFORE_COLUMN}", ">"),
+    (rf"(?<![a-z])(?:{_REACHED}){_BEFORE_COLUMN}", ">="),
 )
 _THAN: tuple[tuple[str, Comparison], ...] = (
     (r"(?<![a-z])(?:fewer|less|lower|cheaper)(?![a-z])|不如|不及|少|低", "<"),
@@ -45,14 +45,16 @@ _OR_NOT = re.compile("没有?$")
 
 
 def read_filters(reading: TableReading) -> None:
-    """Restricts the rows. Raises UnsureError if it is not clear what is denied."""
+    """Restricts the rows. Raises UnsureError if it is not clear what is negated."""
     _read_yes_and_no(reading)
-    numbers = [one for one in reading.numbers() if one.name not in reading.period_columns()]
-    _read_overspent(reading, numbers) or _read_two(reading, numbers) or _read_one(reading, numbers)
+    numbers = [one for one in reading.numbers() if one.name not in reading.period_columns]
+    for read in (_read_overspent, _read_two, _read_one):
+        if read(reading, numbers):
+            break
 
 
 def truths(values: Sequence[str]) -> dict[str, bool]:
-    """Returns which of the values of a column of yes and no mean yes; empty for another column."""
+    """Returns for each value of a yes/no column whether it means yes; empty for other columns."""
     folded = {value: fold(value).strip() for value in values}
     known = {value: YES_NO.get(one) for value, one in folded.items()}
     if len(known) == 2 and None in known.values():
@@ -65,9 +67,9 @@ def truths(values: Sequence[str]) -> dict[str, bool]:
 
 
 def _read_yes_and_no(reading: TableReading) -> None:
-    """Restricts the rows by columns of yes and no that are named: to "yes", or to "no" after a
+    """Restricts the rows by yes/no columns that are named: to "yes", or to "no" after a
     negation. "Has Ann paid?" restricts nothing: it asks for the cell."""
-    known = {column.name: found for column, values in reading.texts() if (found := truths(values))}
+    known = {column.name: found for column, values in reading.texts if (found := truths(values))}
     reading.take_all(_CHOICE)
     _read_prefix(reading, known)
     named = [one for one in reading.mentions if one.column.name in known]
@@ -76,7 +78,7 @@ def _read_yes_and_no(reading: TableReading) -> None:
         return
     negations = reading.take_all(_NEGATION)
     if len(negations) > 1 or (negations and len(named) > 1):
-        raise UnsureError("it denies several things at once", "问题里有几处否定")
+        raise UnsureError("it is not clear what is negated", "不清楚否定的是哪一项")
     for one in named:
         reading.mentions.remove(one)
         for value, is_true in known[one.column.name].items():
@@ -124,7 +126,7 @@ def _read_two(reading: TableReading, numbers: Sequence[TableColumn]) -> bool:
 
 def _read_one(reading: TableReading, numbers: Sequence[TableColumn]) -> bool:
     """Reads "over budget", where only the column to compare with is named."""
-    for one in [*reading.mentions] if numbers else ():
+    for one in [*reading.mentions]:
         others = [other for other in numbers if other.unit == one.column.unit]
         others = [other for other in others if other is not one.column]
         mentioned = [other.column for other in reading.mentions if other.column in others]
@@ -144,7 +146,7 @@ def _read_one(reading: TableReading, numbers: Sequence[TableColumn]) -> bool:
 def _compare(
     reading: TableReading, column: TableColumn, sign: Comparison, other: TableColumn
 ) -> None:
-    """Counts only rows in which the two columns compare so."""
+    """Keeps only the rows in which the two columns compare so."""
     both = (column, other)
     reading.mentions = [one for one in reading.mentions if one.column not in both]
     reading.limits.append(PlanFilter(column=column.name, comparison=sign, other=other.name))

@@ -2,7 +2,7 @@
 ("Anna" for "Anna Weber"), other inflections ("join" for "Joined") and everyday words ("how far" for
 "Distance (km)"; see `concepts`).
 
-A word that may mean several columns is linked once the others say which of them.
+A word that may mean several columns is linked last, to the one that the other words point to.
 """
 
 import re
@@ -38,11 +38,13 @@ _RELATIVE = re.compile(
     r"(?:last|next|this|past|previous) (?:week|month|quarter|year|summer|winter)|yesterday|today"
     r"|tomorrow|[上下本这]个?[月周年]|昨天|今天|明天|去年|今年|明年|前年"
 )
-_MORE = r"(?<![a-z])(?:more|higher|bigger|larger|greater)(?![a-z])|(?:更|得|比较)?[多高大长]$"
-_LESS = r"(?<![a-z])(?:fewer|less|lower|smaller)(?![a-z])|(?:更|得|比较)?[少低小短]$"
+_MORE = re.compile(
+    r"(?<![a-z])(?:more|higher|bigger|larger|greater)(?![a-z])|(?:更|得|比较)?[多高大长]$"
+)
+_LESS = re.compile(r"(?<![a-z])(?:fewer|less|lower|smaller)(?![a-z])|(?:更|得|比较)?[少低小短]$")
 _SEVERAL = re.compile(
-    r"(?<![a-z])(two|three|four|five|ten|\d+)\s\0"
-    r"|\0的?\s*([两二三四五六七八九十]|\d+)[样个种名位项座本家款条]"
+    r"(?<![a-z])(two|three|four|five|ten|\d{1,2})\s\0"
+    r"|\0的?\s*([两二三四五六七八九十]|\d{1,2})[样个种名位项座本家款条]"
 )
 
 
@@ -61,7 +63,7 @@ class Linked:
 
 @dataclass(kw_only=True)
 class _Vague:
-    """A part of a question that may mean several columns; each with the phrases by which."""
+    """A part of a question that may mean several columns, and the phrases that say so for each."""
 
     start: int
     end: int
@@ -70,16 +72,16 @@ class _Vague:
 
 def link_values(reading: TableReading) -> None:
     """Restricts the rows to values that the question names in part. Raises UnsureError for a part
-    of several persons' names."""
-    periods = reading.period_columns()
-    for column, values in reading.texts():
+    that several people's names share."""
+    periods = reading.period_columns
+    for column, values in reading.texts:
         if column.name in periods or truths(values):
             continue
         people = "person" in concepts_of(column)
         for (start, end), named in _parts(reading, values, people=people):
             if people and len(named) > 1:
                 raise UnsureError(
-                    f"several fit: {', '.join(named)}", f"有几个都符合：{'、'.join(named)}"
+                    f"several fit: {', '.join(named)}", f"符合的不止一个：{'、'.join(named)}"
                 )
             reading.named += end - start
             reading.blot(start, end)
@@ -90,7 +92,7 @@ def link_values(reading: TableReading) -> None:
 def _parts(
     reading: TableReading, names: Sequence[str], *, people: bool
 ) -> list[tuple[tuple[int, int], list[str]]]:
-    """Returns parts of the question that stand for names, and for which; the longest first."""
+    """Returns parts of the question, the longest first, each with the names that it stands for."""
     found: dict[tuple[int, int], list[str]] = {}
     proper = {word.lower() for word in _PROPER.findall(reading.question)}
     for name in names:
@@ -108,8 +110,8 @@ def _parts(
 
 
 def _words_of(text: str, name: str, proper: set[str], *, people: bool) -> tuple[int, int] | None:
-    """Returns where a text has the last words of a name ("lamp" stands for "table lamp", "table"
-    does not), or any words of a person's or with a capital."""
+    """Returns where a text has the last words of a name ("lamp" for "table lamp", but not "table"),
+    or any words of a person's name or with a capital."""
     words = [*map(stem, _WORD.findall(name))]
     asked = [*_WORD.finditer(text)]
     for size in range(min(len(words), len(asked)), 0, -1):
@@ -125,7 +127,7 @@ def _words_of(text: str, name: str, proper: set[str], *, people: bool) -> tuple[
 
 
 def _ending_of(text: str, name: str) -> tuple[int, int] | None:
-    """Returns where a text has the end of a Chinese name, of two characters or more."""
+    """Returns where a text has the last characters of a Chinese name, at least two."""
     for at in range(len(name) - 1) if HAN.search(name) and len(name) > 2 else ():
         if (start := text.find(name[at:])) >= 0:
             return start, start + len(name) - at
@@ -134,8 +136,10 @@ def _ending_of(text: str, name: str) -> tuple[int, int] | None:
 
 def link(reading: TableReading) -> Linked:
     """Finds the columns that words mean, what they ask for, and which rows count. Raises
-    UnsureError for words that may mean several columns."""
+    UnsureError for words that may mean several columns, times such as "last week", and negations
+    of several things."""
     linked = Linked()
+    reading.is_linked = True
     reading.grammar = reading.grammar | _light()
     reading.grammar_zh = _light_zh()
     _read_measures(reading)
@@ -144,13 +148,13 @@ def link(reading: TableReading) -> Linked:
     read_filters(reading)
     if any(len(slot.alternatives) == 2 for slot in reading.slots) and not linked.operations:
         linked.operations |= {
-            name for words, name in ((_MORE, "max"), (_LESS, "min")) if reading.takes(words)
+            name for words, name in ((_MORE, "max"), (_LESS, "min")) if reading.take(words)
         }
     elif linked.operations and (match := reading.take(_SEVERAL)):
         count = match[1] or match[2]
         linked.top = COUNTS.get(count) or int(count)
     if _RELATIVE.search(reading.rest):
-        raise UnsureError("it names a time by today's date", "问题里的时间要看今天是哪天")
+        raise UnsureError("it names a time relative to today", "问题里的时间是相对今天说的")
     return linked
 
 
@@ -178,8 +182,8 @@ def _light_zh() -> re.Pattern[str]:
 
 
 def _resolve(reading: TableReading, vague: Sequence[_Vague], linked: Linked) -> None:
-    """Mentions the column that each part means: first where it can only be one, then where one of
-    these will do."""
+    """Adds the column that each part means: the unambiguous ones first, then those that a column
+    already named decides."""
     left = sorted(vague, key=lambda one: len(one.columns))
     while left:
         named = {one.column.name for one in reading.mentions}
@@ -202,11 +206,11 @@ def _resolve(reading: TableReading, vague: Sequence[_Vague], linked: Linked) -> 
 
 
 def _likelier(reading: TableReading, names: Sequence[str]) -> list[str]:
-    """Returns those columns of several that are rather meant: a date beside "before May", a number
+    """Returns the likelier of several columns: a date beside "before May", a number
     after "how much", and what was spent rather than what was planned."""
     columns = [reading.column(name) for name in names]
     beside_bound = any(pattern.search(reading.rest) for pattern in BOUND)
-    yes_no = [column.name for column, values in reading.texts() if truths(values)]
+    yes_no = [column.name for column, values in reading.texts if truths(values)]
     for is_meant in (
         lambda one: not beside_bound or one.type == "date",
         lambda one: not _HOW_MUCH.search(reading.text) or one.type == "number",
@@ -219,7 +223,7 @@ def _likelier(reading: TableReading, names: Sequence[str]) -> list[str]:
 
 
 def _inflected(reading: TableReading) -> Iterator[_Vague]:
-    """Yields words that stand in the names of columns in another form, or only a part of a name."""
+    """Yields words that occur in names of columns, in any form. Takes out the name of the rows."""
     columns = reading.data.columns
     for match in [*_RELATIVE_YEAR.finditer(reading.rest)]:
         if meant := [one.name for one in columns if match[0] in fold(one.name)]:
@@ -227,7 +231,7 @@ def _inflected(reading: TableReading) -> Iterator[_Vague]:
     for match in [*_WORD.finditer(reading.rest)]:
         if meant := [one.name for one in columns if _has_word(fold(one.name), match[0], reading)]:
             yield _taken(reading, match.span(), meant)
-    names = next((fold(column.name) for column, _ in reading.texts()), "")
+    names = fold(reading.first_text.name) if reading.first_text else ""
     if (thing := re.sub("(?:名|名称|名字)$", "", names)) and HAN.match(thing):
         for match in [*re.finditer(re.escape(thing), reading.rest)]:  # 山 for the column 山名
             reading.blot(*match.span())
@@ -238,7 +242,7 @@ def _inflected(reading: TableReading) -> Iterator[_Vague]:
 
 def _has_word(name: str, word: str, reading: TableReading) -> bool:
     """Whether the name of a column has a word in some form. A word of the table's title says
-    nothing of a column."""
+    nothing about a column."""
     if word in EN_WORDS or (_DOER.search(word) and word.rstrip("s") not in name):
         return False
     titled = map(stem, _WORD.findall(fold(reading.data.title)))
@@ -268,31 +272,31 @@ def _shared(reading: TableReading, start: int, text: str) -> Iterator[_Vague]:
 
 
 def _everyday(reading: TableReading) -> Iterator[_Vague]:
-    """Yields units, and everyday words for what columns hold."""
-    for unit, said in lexicon()["unit_names"].items():
-        words = said.split(", ")
-        columns = [one.name for one in reading.data.columns if fold(one.unit) in (unit, *words)]
-        pattern = "|".join(rf"(?<![a-z]){one}(?![a-z])" if one.isascii() else one for one in words)
-        for match in [*re.finditer(pattern, reading.rest)] if columns else ():
-            yield _taken(reading, match.span(), columns)
+    """Yields everyday words for what columns hold, and units."""
     two = any(len(slot.alternatives) == 2 for slot in reading.slots)
     meanings = _meanings(reading) | (_meanings(reading, compares=True) if two else {})
     for text, meant in meanings.items():
         for start, end in _places(reading.rest, text, next(iter(meant.values()))[0].stems):
             reading.blot(start, end)
             yield _Vague(start=start, end=end, columns=meant)
+    for unit, said in lexicon()["unit_names"].items():
+        words = said.split(", ")
+        columns = [one.name for one in reading.data.columns if fold(one.unit) in (unit, *words)]
+        pattern = "|".join(rf"(?<![a-z]){one}(?![a-z])" if one.isascii() else one for one in words)
+        for match in [*re.finditer(pattern, reading.rest)] if columns else ():
+            yield _taken(reading, match.span(), columns)
 
 
 def _meanings(
     reading: TableReading, *, compares: bool = False
 ) -> dict[str, dict[str, list[Phrase]]]:
-    """Returns the phrases that may mean columns of the table, the longest first; those that compare
-    two things or none of them. Texts have no highest."""
+    """Returns the phrases that may mean columns of the table, the longest first: with `compares`
+    those that compare two things, else the others. Text columns have no highest."""
     holding: dict[str, list[str]] = {}
     for column in reading.data.columns:
         for concept in concepts_of(column):
             holding.setdefault(concept, []).append(column.name)
-    texts = {column.name for column, _ in reading.texts()}
+    texts = {column.name for column, _ in reading.texts}
     found: dict[str, dict[str, list[Phrase]]] = {}
     for one in phrases():
         for name in holding.get(one.concept, ()) if one.compares == compares else ():

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from seesay.rag.concepts import concepts_of
+from seesay.rag.concepts import PEOPLE, concepts_of
 from seesay.rag.plans import Operation, Plan, PlanFilter, PlanRow, execute
 from seesay.rag.schema_linking import Linked, link, link_values
 from seesay.rag.table_reading import (
@@ -34,23 +34,26 @@ _WHO = re.compile(
 )
 _WHERE = re.compile(r"^(?:where|at which|in which|on which)(?![a-z])|在?哪[里儿]")
 _WHICH_THING = re.compile("哪[一几]?[样件项笔种]")
-_HOW_MANY = re.compile("how many (?!dollars|euros|pounds|yuan)")
+_MONEY = ("price", "purchase", "selling price", "revenue", "salary")
+_HOW_MANY = re.compile(
+    ".*(?:how many (?!dollars|euros|pounds|yuan)|(?<!哪)几[个位名]|多少[个人位名])"
+)
 _WHEN = re.compile(r"(?<![a-z])when(?![a-z])|什么时候|哪[一]?天|何时|哪一?年")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Why a question became no plan."""
+    """Says why a question has no plan."""
 
     reason: Text
 
 
 def plan_of(question: str, tables: Mapping[int, TableData]) -> Plan | Refusal:
-    """Returns the plan that answers a question from one of these tables, by the number of their
-    first passage, the likeliest first; a Refusal if none answers it, or several do.
+    """Returns the plan that answers a question from one of the tables, or a Refusal if none or
+    several do. Keys are the numbers of their first passages, the likeliest first.
 
-    A question in other words than the table's is understood for tables in its language; if it names
-    nothing that stands in the table, only for the first of them."""
+    If the table is in the language of the question, other words than its own are understood; if
+    the question names nothing in it, only for the first table."""
     plan = _planned(question, tables, _Planner)
     if isinstance(plan, Plan):
         return plan
@@ -69,7 +72,7 @@ def _planned(
         try:
             plan = planner(number, reading).plan()
             if planner is _LinkingPlanner and not reading.named and number != next(iter(tables)):
-                raise UnsureError("it names nothing of the table", "问题没有提到表中的内容")
+                raise UnsureError("it names nothing in the table", "问题没有提到表中的内容")
             found.append((reading.named, plan))
         except UnsureError as error:
             reasons.append((reading.named, error.text))
@@ -81,11 +84,11 @@ def _planned(
         return Refusal(
             reason=Text(
                 f"{len(best)} tables may answer this; name the one you mean",
-                f"有 {len(best)} 个表格都可能回答这个问题；请说明是哪一个",
+                f"有 {len(best)} 个表格都可能有答案；请说明是哪一个",
             )
         )
     if not reasons:
-        return Refusal(reason=Text("there is no table to ask", "没有可以查询的表格"))
+        return Refusal(reason=Text("there is no table to query", "没有可以查询的表格"))
     return Refusal(reason=max(reasons, key=lambda one: one[0])[1])
 
 
@@ -95,7 +98,7 @@ def _language(data: TableData) -> Language:
 
 @dataclass(frozen=True)
 class _Planner:
-    """Makes the plan for what a question names of one table."""
+    """Makes the plan for a question about one table."""
 
     table: int
     reading: TableReading
@@ -126,7 +129,7 @@ class _Planner:
         plan = self._built(operations, measured, group, label, top, linked.flows)
         self._check(plan)
         if isinstance(plan.column, str) and not self._result(plan):
-            raise UnsureError("no row fits", "没有符合条件的行")
+            raise UnsureError("no row matches", "没有符合条件的行")
         return plan
 
     def _link_values(self) -> None:
@@ -137,11 +140,29 @@ class _Planner:
         return Linked()
 
     def _asks_for_rows(self, operations: set[str]) -> bool:
-        """Whether the highest or lowest value is asked for to know where it is."""
+        """Whether the question asks where the highest or lowest value is."""
         return False
 
     def _check(self, plan: Plan) -> None:
-        """Raises UnsureError for a plan that does not answer what is asked."""
+        """Refuses a plan of another kind than the question asks for: "who" needs people, "when" a
+        date, "where" a place, and "how many" no money."""
+        text = self.reading.text
+        told = [self.reading.column(name) for name in (plan.label, plan.column) if name]
+        concepts = {concept for one in told for concept in concepts_of(one)}
+        names_rows = self.reading.first_text in told
+        is_person = any(
+            one.type == "text" and not concepts_of(one).isdisjoint(PEOPLE) for one in told
+        )
+        is_when = any(one.type == "date" or one.name in self.reading.period_columns for one in told)
+        for is_asked, is_told, unsure in (
+            (_WHO.search(text), is_person or names_rows, ("who", "谁")),
+            (_WHEN.search(text), is_when, ("when", "什么时候")),
+            (_WHERE.search(text), "place" in concepts or names_rows, ("where", "哪里")),
+            (_WHICH_THING.search(text), names_rows or not is_person, ("which", "哪一项")),
+            (_HOW_MANY.match(text), concepts.isdisjoint(_MONEY), ("how many", "多少")),
+        ):
+            if is_asked and not is_told:
+                raise UnsureError(f"the table does not say {unsure[0]}", f"表里没有写是{unsure[1]}")
 
     def _measured(self, named: Mapping[str, TableColumn]) -> list[TableColumn]:
         """Returns the columns that are asked for."""
@@ -157,13 +178,14 @@ class _Planner:
         flows: bool,
     ) -> Plan:
         if top or (label and operations & {"max", "min"}):
-            return self._best(operations, self.reading.number(measured), label, top)
+            types = ("number",) if operations & {"sum", "mean"} else ("number", "date")
+            return self._best(operations, self.reading.number(measured, types), label, top)
         if operation := self._comparing(operations):
             return self._compared(operation, operations, self.reading.number(measured))
         if operations & {"count", "distinct"}:
             return self._counted(operations, measured, group, label)
         if len(operations) > 1:
-            raise UnsureError("it asks for several things at once", "一次问了几件事")
+            raise UnsureError("it asks for several things at once", "一次问了好几件事")
         if operations:
             return self._single(operations.pop(), self.reading.number(measured), group)
         if group is not None:
@@ -173,7 +195,7 @@ class _Planner:
     def _looked_up(
         self, measured: Sequence[TableColumn], label: TableColumn | None, flows: bool
     ) -> Plan:
-        """One cell; or the names of the rows that fit; or the total of what flows."""
+        """One cell; or the names or values of the rows that match; or a total."""
         if label and not measured and (self.reading.limits or self.reading.slots):
             return self._plan("value", label)
         column = self.reading.number(measured, types=("number", "text", "date"))
@@ -184,8 +206,8 @@ class _Planner:
             if flows and column.type == "number":
                 return self._plan("sum", column)
             raise UnsureError(
-                "several rows fit; ask for their total, average, highest or lowest",
-                "符合的行不止一行；请说明要合计、平均、最高还是最低",
+                "several rows match; ask for their total, average, highest or lowest",
+                "符合条件的不止一行；请说明要合计、平均、最高还是最低",
             )
         return plan
 
@@ -216,14 +238,11 @@ class _Planner:
         if len(named) > 1:
             raise unsure_columns(named)
         if not named and "distinct" in operations:
-            raise UnsureError("it does not say of what", "没有说明是什么的种数")
-        if not named:
+            raise UnsureError("it does not say what kinds to count", "没有说明要数什么的种类")
+        is_number = bool(named) and named[0].type == "number"
+        if not named or (is_number and _ROWS.search(self.reading.text)):
             return self._plan("count", None, group_by=by)
-        if named[0].type == "number" and not _ROWS.search(self.reading.text):
-            return self._plan("sum", named[0], group_by=by)
-        if named[0].type == "number":
-            return self._plan("count", None, group_by=by)
-        return self._plan("distinct", named[0], group_by=by)
+        return self._plan("sum" if is_number else "distinct", named[0], group_by=by)
 
     def _best(
         self,
@@ -235,16 +254,17 @@ class _Planner:
         """The rows, or with "total" or "average" the groups, with the highest or lowest values."""
         label = label or self.reading.names_of_rows()
         if operations >= {"max", "min"}:
-            raise UnsureError("it asks for the highest and the lowest", "同时问了最高和最低")
+            raise UnsureError("it asks for both the highest and the lowest", "同时问了最高和最低")
         grouped = operations & {"sum", "mean"}
         if not grouped:
-            rows = self._result(self._plan("value", column, label=label.name))
+            plan = self._plan("value", column, label=label.name)
+            rows = self._result(plan)
             if len({row.label for row in rows}) < len(rows):
                 raise UnsureError(
-                    f"{label.name} has several rows each; ask for the highest total or average",
-                    f"{label.name} 各有多行；请说明是合计最高还是平均最高",
+                    f"several rows have the same {label.name}; ask for the highest or lowest total "
+                    "or average",
+                    f"同一“{label.name}”有多行；请说明按合计还是按平均比较",
                 )
-            plan = self._plan("value", column, label=label.name)
         else:
             measure: Operation = "sum" if "sum" in grouped else "mean"
             plan = self._plan(measure, column, group_by=label.name)
@@ -306,28 +326,9 @@ class _LinkingPlanner(_Planner):
         return link(self.reading)
 
     def _measured(self, named: Mapping[str, TableColumn]) -> list[TableColumn]:
-        """Leaves out the name of the rows, as "teas" in "What do the organic teas cost?"."""
-        names = next((one.name for one in self.reading.data.columns if one.type == "text"), None)
-        others = [one for name, one in named.items() if name != names]
+        """Leaves out the column that names the rows: "teas" in "What do the organic teas cost?"."""
+        others = [one for one in named.values() if one != self.reading.first_text]
         return others or [*named.values()]
 
     def _asks_for_rows(self, operations: set[str]) -> bool:
         return bool(operations & {"max", "min"}) and _WHERE.search(self.reading.text) is not None
-
-    def _check(self, plan: Plan) -> None:
-        """Who must be told by a person, and when by a date."""
-        told = {name: self.reading.column(name) for name in (plan.label, plan.column) if name}
-        concepts = {concept for one in told.values() for concept in concepts_of(one)}
-        names = next((one.name for one in self.reading.data.columns if one.type == "text"), None)
-        periods = self.reading.period_columns()
-        is_person = "person" in concepts
-        if _WHO.search(self.reading.text):
-            if not is_person and names not in told:
-                raise UnsureError("it does not say who", "表中没有说是谁")
-        elif is_person and names not in told and _WHICH_THING.search(self.reading.text):
-            raise UnsureError("it does not ask who", "问题没有问是谁")
-        if _HOW_MANY.match(self.reading.text) and concepts & {"price", "purchase", "salary"}:
-            raise UnsureError("it asks for a number, not for money", "问的是数目，不是金额")
-        is_when = any(one.type == "date" or one.name in periods for one in told.values())
-        if _WHEN.search(self.reading.text) and not is_when:
-            raise UnsureError("it does not say when", "表中没有说时间")

@@ -1,4 +1,4 @@
-"""Reads what a question names of a table: columns, values, comparisons, periods, what to compute.
+"""Reads what a question names in a table: columns, values, comparisons, periods, what to compute.
 
 Each step takes what it understood out of the question; what is left at the end was not understood.
 """
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from itertools import product
 
 from seesay.data.spelling import fold
@@ -43,7 +44,7 @@ from seesay.search.catalog.drafts import TableColumn, TableData
 from seesay.search.reading.values import read_number, scaled_to
 from seesay.text import Text
 
-_MOST_VALUES = 20_000  # different texts of a column that a question may name
+_MOST_VALUES = 20_000  # distinct texts of a column that are looked for
 _YES_NO_QUESTION = re.compile(
     r"^(?:is|are|was|were|do|does|did|has|have|had|can|will)(?![a-z])|吗$|没有?$|是否|是不是|有没有|(.)不\1"
 )
@@ -52,7 +53,7 @@ _SPACE = "\0"  # stands where something was understood
 
 
 class UnsureError(Exception):
-    """Why a question became no plan."""
+    """Says why a question has no plan."""
 
     def __init__(self, en: str, zh: str) -> None:
         super().__init__(en)
@@ -70,7 +71,7 @@ class Mention:
 
 @dataclass(kw_only=True)
 class Slot:
-    """A restriction by the values of one column: one of several alternatives."""
+    """Restricts one column to one of several alternatives."""
 
     column: str
     is_period: bool = False
@@ -83,7 +84,7 @@ class Slot:
         values = [one.value for some in self.alternatives for one in some if one.comparison == "="]
         if len(values) < len(self.alternatives):
             raise UnsureError(
-                "it names several periods; ask for one", "问题里有几个时间；请只问一个"
+                "it names several periods; ask for one", "问题里不止一个时间，请只问一个"
             )
         flat = tuple(value for value in values if not isinstance(value, tuple))
         return (PlanFilter(column=self.column, comparison="in", value=flat),)
@@ -96,16 +97,18 @@ class TableReading:
     question: str
     data: TableData
     named: int = 0
-    """Characters of the question that name something of this table."""
+    """How many characters of the question name something in this table."""
 
     def __post_init__(self) -> None:
         self.text = " ".join(fold(self.question).split()).rstrip("?。.! ")
         self.rest = self.text
         self.slots: list[Slot] = []
         self.limits: list[PlanFilter] = []
-        """Comparisons with numbers."""
+        """Comparisons with numbers, dates and other columns."""
         self.mentions: list[Mention] = []
         self.grammar, self.grammar_zh = EN_WORDS, ZH_WORDS
+        self.is_linked = False
+        """Whether everyday words were linked to columns: then none is guessed."""
 
     def read_names(self) -> None:
         """Finds names of columns, and values of columns of text, the longest first."""
@@ -125,7 +128,7 @@ class TableReading:
                     self.mentions.append(Mention(start=start, end=end, column=column))
                 elif len(owners[name]) > 1:
                     raise UnsureError(
-                        f"{value!r} stands in several columns", f"{value!r} 出现在几列中"
+                        f"{value!r} occurs in several columns", f"“{value}”在好几列里都有"
                     )
                 else:
                     found.append((match.start(), column, value))
@@ -136,8 +139,8 @@ class TableReading:
         """Yields what a question may name: columns, and values with their columns."""
         for column in self.data.columns:
             yield from ((name, column, None) for name in variants(column.name))
-        periods = self.period_columns()
-        for column, values in self.texts():
+        periods = self.period_columns
+        for column, values in self.texts:
             for value in values if column.name not in periods else ():
                 if is_name(name := fold(value).strip()):
                     yield name, column, value
@@ -184,7 +187,7 @@ class TableReading:
         known = read_number(number)
         if known is None or (known.unit == "%" and column.unit != "%"):
             raise UnsureError(
-                f"{number!r} does not fit {column.name}", f"{number!r} 与 {column.name} 不符"
+                f"{number!r} does not fit {column.name}", f"“{number}”不适用于“{column.name}”列"
             )
         value = scaled_to(known, f"{number}{unit}", column.unit)
         comparison: Comparison = sign  # type: ignore[assignment]
@@ -206,7 +209,7 @@ class TableReading:
             year, month, day, side = bounds_of(match)
             years = self._years(column)
             if year is None and len(years) != 1:
-                raise UnsureError("it does not say of which year", "没有说明是哪一年")
+                raise UnsureError("it does not say which year", "没有说明是哪一年")
             first, following = _days(year or years[0], month, day)
             sign: Comparison = "<" if side in BEFORE else ">="
             value = following if side in ("after", "以后", "之后", "后", "until", "till") else first
@@ -216,7 +219,7 @@ class TableReading:
     def _years(
         self, column: TableColumn, quarter: int | None = None, month: int | None = None
     ) -> list[int]:
-        """Returns the years with dates in a column, or with some in that quarter or month."""
+        """Returns the years of the dates in a column, or of those in a quarter or month."""
         at = self.data.columns.index(column)
         days = [str(row[at]) for row in self.data.rows if row[at] is not None]
         return sorted(
@@ -238,7 +241,7 @@ class TableReading:
         parts: list[list[int | None]] = [[*some] if some else [None] for some in given]
         wanted: list[Period] = [*product(parts[0], parts[1], parts[2])]
         served = [not some for some in given]
-        for name, periods in self.period_columns().items():
+        for name, periods in self.period_columns.items():
             serves = [any(one[at] is not None for one in periods.values()) for at in range(3)]
             if any(s and g for s, g in zip(serves, given, strict=True)):
                 self._add_periods(name, periods, wanted, serves)
@@ -252,7 +255,7 @@ class TableReading:
         elif not all(served):
             raise UnsureError(
                 "it names a period that the table has no column for",
-                "问题里的时间在表中没有对应的列",
+                "表中没有与问题里的时间对应的列",
             )
 
     def _add_periods(
@@ -265,11 +268,11 @@ class TableReading:
         """Restricts a column of periods to those that are wanted."""
         for period in wanted:
             part = [one if s else None for one, s in zip(period, serves, strict=True)]
-            for value in _holding(periods, part):
-                self.add_value(name, value, is_period=True)
+            self.add_value(name, _holding(periods, part), is_period=True)
 
+    @cached_property
     def period_columns(self) -> dict[str, dict[str | int | float, Period]]:
-        """Returns the period that each value of a column stands for, for columns of periods."""
+        """The period that each value of a column stands for, for columns of periods."""
         found: dict[str, dict[str | int | float, Period]] = {}
         for at, column in enumerate(self.data.columns):
             values = {row[at] for row in self.data.rows[:_MOST_VALUES] if row[at] is not None}
@@ -288,7 +291,7 @@ class TableReading:
             if year is None and len(years) != 1:
                 years = self._years(column, quarter, month)
             if year is None and len(years) != 1:
-                raise UnsureError("it does not say of which year", "没有说明是哪一年")
+                raise UnsureError("it does not say which year", "没有说明是哪一年")
             first, last = (3 * quarter - 2, 3 * quarter) if quarter else (month or 1, month or 12)
             year = years[0] if year is None else year
             end = f"{year + last // 12:04d}-{last % 12 + 1:02d}-01"
@@ -309,7 +312,7 @@ class TableReading:
         text = next(filter(None, match.groups()))
         if match[0].startswith("bottom"):
             raise UnsureError(
-                "ask for the lowest instead of the bottom", "请问最低的，而不是末尾的"
+                'say "lowest" instead of "bottom"', "请用“最低”（lowest），不要用 bottom"
             )
         return int(text) if text.isdigit() else COUNTS[text]
 
@@ -332,7 +335,7 @@ class TableReading:
 
     def group(self) -> TableColumn | None:
         for one in self.mentions:
-            if one.column.type != "number" or one.column.name in self.period_columns():
+            if one.column.type != "number" or one.column.name in self.period_columns:
                 before = self.rest[: one.start]
                 if match := EACH.search(before):
                     self.blot(*match.span())
@@ -344,17 +347,22 @@ class TableReading:
             if len(slot.alternatives) == 2 and not slot.is_period:
                 return self.column(slot.column)  # "which is dearer, A or B"
         taken = {slot.column for slot in self.slots}
+        asks_who = which is not None and which[0] in ("who", "谁")
         end = which.end() if which else len(self.text)
         texts = [
             one.column
             for one in sorted(self.mentions, key=lambda one: abs(one.start - end))
-            if (one.column.type != "number" or one.column.name in self.period_columns())
-            and one.column.name not in taken
+            if one.column.name not in taken
+            and (
+                one.column.type == "text"
+                if asks_who
+                else one.column.type != "number" or one.column.name in self.period_columns
+            )
         ]
         if which and which[0].endswith("年") and not texts:
             years = [
                 name
-                for name, some in self.period_columns().items()
+                for name, some in self.period_columns.items()
                 if all(one[0] for one in some.values())
             ]
             texts = [one for one in self.data.columns if one.name in years]
@@ -372,16 +380,16 @@ class TableReading:
     def number(
         self, measured: Sequence[TableColumn], types: Sequence[str] = ("number",)
     ) -> TableColumn:
-        """Returns the one column that is asked for."""
+        """Returns the one column that is asked for, or the only column of numbers."""
         if len(measured) > 1:
             raise unsure_columns(measured)
         if measured and measured[0].type in types:
             return measured[0]
-        periods = self.period_columns()
+        periods = self.period_columns
         some = [
             one for one in self.data.columns if one.type == "number" and one.name not in periods
         ]
-        if measured or len(some) != 1:
+        if measured or len(some) != 1 or self.is_linked:
             raise UnsureError("it does not say which column", "没有说明是哪一列")
         return some[0]
 
@@ -408,7 +416,7 @@ class TableReading:
             left += self.grammar_zh.sub(" ", kept).split()
         if left:
             told = ", ".join(dict.fromkeys(left))
-            raise UnsureError(f"the table does not know: {told}", f"表中没有：{told}")
+            raise UnsureError(f"not in the table: {told}", f"表中没有：{told}")
 
     def take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         if match := pattern.search(self.rest):
@@ -421,10 +429,6 @@ class TableReading:
             self.blot(*match.span())
         return found
 
-    def takes(self, words: str) -> bool:
-        """Whether the words were there to be taken out."""
-        return self.take(re.compile(words)) is not None
-
     def blot(self, start: int, end: int) -> None:
         """Takes a part out of what is left to understand."""
         self.rest = self.rest[:start] + _SPACE * (end - start) + self.rest[end:]
@@ -435,12 +439,20 @@ class TableReading:
     def numbers(self) -> list[TableColumn]:
         return [one for one in self.data.columns if one.type == "number"]
 
-    def texts(self) -> Iterator[tuple[TableColumn, list[str]]]:
-        """Yields the columns of text with their different values."""
-        for at, column in enumerate(self.data.columns):
-            if column.type == "text":
-                values = (str(row[at]) for row in self.data.rows if row[at] is not None)
-                yield column, [*dict.fromkeys(values)][:_MOST_VALUES]
+    @cached_property
+    def texts(self) -> Sequence[tuple[TableColumn, list[str]]]:
+        """The text columns with their distinct values."""
+        columns = [*enumerate(self.data.columns)]
+        found = []
+        for at, column in (one for one in columns if one[1].type == "text"):
+            values = (str(row[at]) for row in self.data.rows if row[at] is not None)
+            found.append((column, [*dict.fromkeys(values)][:_MOST_VALUES]))
+        return found
+
+    @property
+    def first_text(self) -> TableColumn | None:
+        """The first text column, which mostly names the rows."""
+        return next((column for column, _ in self.texts), None)
 
     @property
     def asks_yes_or_no(self) -> bool:
@@ -448,19 +460,19 @@ class TableReading:
 
 
 def is_start(one: str, other: str) -> bool:
-    """Whether two words are one, or one begins with the other, as "refereed" with "referee"."""
+    """Whether two words are the same, or one begins with the other: "refereed" with "referee"."""
     short, long = sorted((one, other), key=len)
     return one == other or (len(short) >= _START and long.startswith(short))
 
 
 def _days(year: int, month: int, day: int | None) -> tuple[str, str]:
-    """Returns the first day of a day, month or year, and the first one after it. Raises UnsureError
-    for a day that there is not."""
+    """Returns the first day of a year, month or day, and the day after it ends. Raises UnsureError
+    for a date that does not exist."""
     try:
         first = date(year, month or 1, day or 1)
     except ValueError:
         raise UnsureError(
-            f"there is no day {year}-{month}-{day}", f"没有 {year} 年 {month} 月 {day} 日"
+            f"{year}-{month}-{day or 1} is not a date", f"{year}-{month}-{day or 1} 不是日期"
         ) from None
     if day:
         following = first + timedelta(days=1)
@@ -471,8 +483,8 @@ def _days(year: int, month: int, day: int | None) -> tuple[str, str]:
 
 def _holding(
     periods: Mapping[str | int | float, Period], part: Sequence[int | None]
-) -> list[str | int | float]:
-    """Returns the values that are, or lie in, a period."""
+) -> str | int | float:
+    """Returns the one value that is, or lies in, a period."""
     found = [
         value
         for value, known in periods.items()
@@ -481,13 +493,13 @@ def _holding(
     if not found:
         raise UnsureError("the table has no row of that period", "表中没有这个时间的数据")
     if len(found) > 1:
-        raise UnsureError("several periods of the table fit", "表中有几个时间都符合")
-    return found
+        raise UnsureError("several periods of the table match", "表中符合的时间不止一个")
+    return found[0]
 
 
 def unsure_columns(columns: Sequence[TableColumn]) -> UnsureError:
     names = ", ".join(one.name for one in columns)
-    return UnsureError(f"it names several columns ({names})", f"问题里有几列（{names}）")
+    return UnsureError(f"it may mean several columns ({names})", f"可能指好几列（{names}）")
 
 
 def unsure_groups() -> UnsureError:

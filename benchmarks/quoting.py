@@ -1,4 +1,4 @@
-"""Questions that people ask of their own papers, in quote mode: what is answered, and how well.
+"""Questions about one's own documents, in quote mode: what is answered, and how well.
 
     python benchmarks/quoting.py [SET ...] [--rules] [--show]
 
@@ -10,13 +10,14 @@ fact about something that is there, or for the same fact about something that is
 
 "family", "shared_computer" and "tables_family" are for testing: nothing was trained on them or
 chosen with them. The threshold of rag/reading.py was chosen with "knowledge" and "mixed", the rules
-for tables were written with "tables_clubs" and "tables_work" in view, and the reader was trained on
+for tables were written with "tables_clubs" and "tables_work" in mind, and the reader was trained on
 the others (tools/seesay_reader.py).
 
 Prints for each language: answerable questions whose answer holds the expected words; those with
 another answer; those without one, and how many of these have the expected words in one of the
-nearest sentences; and unanswerable questions that were answered all the same. `--rules` leaves out
-the reader.
+nearest sentences; and unanswerable questions that were answered all the same. Questions of the kind
+"computed", which the reader is trained not to answer, are not asked. `--rules` leaves out the
+reader.
 """
 
 import argparse
@@ -61,7 +62,7 @@ def read_set(name: str) -> tuple[dict[str, str], list[Asked]]:
     known = json.loads((SETS / f"{name}.json").read_text(encoding="utf-8"))
     questions = [
         Asked(**one | {"expected": tuple(one.get("expected", ()))}) for one in known["questions"]
-    ]  # "computed" asks for what only several rows of a table tell: the reader must not answer it
+    ]
     return known["documents"], questions
 
 
@@ -131,7 +132,7 @@ def measure(name: str, *, show: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="*", default=TEST)
-    parser.add_argument("--rules", action="store_true")
+    parser.add_argument("--rules", action="store_true", help="leave out the reader")
     parser.add_argument("--show", action="store_true", help="also what went wrong")
     given = parser.parse_args()
     if given.rules:

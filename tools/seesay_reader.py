@@ -2,15 +2,15 @@
 
     python tools/seesay_reader.py FOLDER --squad cmrc2018_dev.json DRCD_dev.json xquad.en.json ...
 
-First it learns from questions in the format of SQuAD, whose passages are cut to the size that a
-collection has; without an answer are a passage's other parts and those questions that say so. Then
+First it learns from questions in the format of SQuAD, whose passages are cut to the size of a
+collection's. Other parts of a passage, and questions marked impossible, count as unanswered. Then
 it learns from the sets of benchmarks/reading, with the passages that a collection finds for each
-question, but those that test it or that its threshold and the rules were chosen with. The table of
+question, except those used for testing or for choosing the threshold and the rules. The table of
 tokens stays as it is, so that only the layers are stored.
 
-Takes two and a half hours on two cores that compute in bfloat16; `--first FILE` begins with the
-second part, from what the first left in FOLDER.first.pt. The weights that come with seesay were
-made with another draw of the first part, of which 1,100 steps were taken.
+Takes two and a half hours on two cores that compute in bfloat16; `--first FILE` skips the first
+part, whose weights were kept in FOLDER.first.pt. The weights that come with seesay were made with
+another random draw of the first part, stopped after 1,100 steps.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from torch.nn.functional import cross_entropy
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from quoting import FITTED, SETS, TEST, Asked, indexed, read_set
 
-from seesay.data.spelling import simplified
+from seesay.data.spelling import simplified, visible
 from seesay.inference.embedder import load
 from seesay.rag.evidence import Evidence, gather
 from seesay.rag.questions import Question
@@ -54,7 +54,7 @@ SECOND = (1e-4, 2)
 JOINED = 0.2
 """Share of questions that are also asked of a page on which other texts stand around the answer."""
 WARM_UP = 0.06
-_END = re.compile(r"(?<=[。！？；])|(?<=[.!?])\s|\n")
+END = re.compile(r"(?<=[。！？；])|(?<=[.!?])\s|\n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Encoded:
 
 
 def from_squad(file: Path, rng: random.Random) -> Iterator[Example]:
-    """Yields examples of a file; Chinese is simplified, a character for a character."""
+    """Yields examples of a file; Chinese is simplified, character by character."""
     for article in json.loads(file.read_text(encoding="utf-8"))["data"]:
         title = (article.get("title") or "").replace("_", " ").translate(simplified())
         passages = [one["context"].translate(simplified()) for one in article["paragraphs"]]
@@ -130,7 +130,7 @@ def example(
     *,
     is_table: bool = False,
 ) -> Example:
-    """Returns a passage as the reader sees it; `answer` is where it stands in the text."""
+    """Returns a passage as the reader sees it; `answer` is where the answer stands in the text."""
     stated = sentences_of(text, is_table=is_table)
     place = None
     for number, ((first, last), said) in enumerate(stated):
@@ -145,7 +145,7 @@ def example(
 
 def cut(text: str, start: int, end: int, size: float, rng: random.Random) -> tuple[int, int]:
     """Returns where about `size` characters of whole sentences around a span begin and end."""
-    ends = sorted({0, *(match.end() for match in _END.finditer(text)), len(text)})
+    ends = sorted({0, *(match.end() for match in END.finditer(text)), len(text)})
     low = max(n for n, at in enumerate(ends) if at <= start)
     high = min((n for n, at in enumerate(ends) if at >= end), default=len(ends) - 1)
     while ends[high] - ends[low] < size and (low > 0 or high < len(ends) - 1):
@@ -166,8 +166,8 @@ class Found:
 
 
 def from_set(name: str) -> Iterator[Found]:
-    """Yields the passages for each question of a set. One with the answer that the question does
-    not find is looked for with the answer."""
+    """Yields the passages for each question of a set. If none of them has the answer, its sentence
+    is searched for."""
     documents, questions = read_set(name)
     with (
         TemporaryDirectory() as folder,
@@ -190,13 +190,13 @@ def _found(asked: Asked, found: Evidence) -> Example:
     if asked.file == Path(found.path).name and asked.sentence:
         cells = " | ".join(next(csv.reader([asked.sentence]))) if is_table else asked.sentence
         where = place(found.text, cells, asked.expected)
-    title = Path(found.path).stem
+    title = visible(Path(found.path).stem)
     return example(asked.question, title, found.text, where, is_table=is_table)
 
 
 def drawn(sets: Sequence[Sequence[Found]], rng: random.Random) -> Iterator[Example]:
-    """Yields examples: passages with the answer, and one or two without it, among them the best,
-    which deceives most."""
+    """Yields passages with the answer and one without; of a question without an answer the best
+    one, which deceives most, and another."""
     every = [one for some in sets for found in some for one in found.others[:2]]
     for found in (one for some in sets for one in some):
         near = found.others[:6]
@@ -334,7 +334,7 @@ def train(
 
 
 def save(model: Reader, folder: Path, base: Path) -> None:
-    """Writes what was trained, in 8 bits."""
+    """Writes what was trained, large weights in 8 bits."""
     tensors: dict[str, Tensor] = {}
     for name, value in trained(model).items():
         if is_stored_in_8_bits(name, tuple(value.shape)) and name.startswith("text."):
@@ -367,7 +367,7 @@ def main() -> None:
     base = find(BUILT_IN_TEXTS).built_in
     encoder = Encoder(base)
     model = Reader(encoder.pad)
-    kept = args.folder.with_suffix(".first.pt")
+    kept = args.folder.with_name(f"{args.folder.name}.first.pt")
     if args.first:
         model.load_state_dict(model.state_dict() | torch.load(args.first))
     else:

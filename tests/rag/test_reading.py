@@ -1,11 +1,14 @@
 """What the reader answers, and what it leaves open, judged without a collection."""
 
+from dataclasses import replace
+
 import pytest
 
 from seesay.rag.claims import NEAREST
 from seesay.rag.evidence import Evidence
 from seesay.rag.questions import Question
 from seesay.rag.reading import CERTAIN, ReadSentence, certain, nearest, read
+from seesay.rag.verification import RuleVerifier, verify
 from seesay.search.catalog.drafts import Place
 
 LEASE = (
@@ -72,9 +75,26 @@ def test_another_fact_about_the_same_thing_is_left_open_and_what_is_nearest_is_g
     assert (LEASE, CARD)[near[0].evidence - 1][near[0].start : near[0].end] == near[0].text
 
 
-def test_a_row_of_a_table_does_not_answer_for_the_table():
-    rows = "Item | Price\nLoppers | 39.90\nSecateurs | 19.90"
-    assert answers("What is the price of the loppers?", rows, kind="table") == []
+def test_a_row_of_a_table_is_quoted_with_the_names_of_its_columns_and_verified():
+    rows = (
+        "garden tools\nItem | Price | Kept in\nLoppers | 39.90 | red shed\n"
+        "Secateurs | 19.90 | hall cupboard"
+    )
+    asked = Question.of("Where do we keep the loppers?")
+    tables = evidence(rows, kind="table")
+    claims = [*certain(asked, read(asked, tables))]
+    assert [one.text for one in claims] == ["Item: Loppers; Price: 39.90; Kept in: red shed"]
+    (verified,) = verify(claims, tables, [RuleVerifier()])
+    assert verified.verdict == "supported"
+    assert [quote.text for quote in verified.quotes] == ["Loppers | 39.90 | red shed"]
+    wrong = replace(claims[0], text="Item: Loppers; Price: 19.90; Kept in: red shed")
+    assert next(verify([wrong], tables, [RuleVerifier()])).verdict != "supported"
+
+
+def test_what_only_several_rows_tell_is_not_quoted_from_one():
+    rows = "garden tools\nItem | Price\nLoppers | 39.90\nSecateurs | 19.90\nSpade | 29.50"
+    assert answers("What do all the tools cost together?", rows, kind="table") == []
+    assert answers("Who bought the spade?", rows, kind="table") == []
 
 
 def test_a_text_in_another_language_is_only_near():

@@ -1,5 +1,5 @@
-"""Answers with the sentences that the built-in reader finds: those that answer in other words than
-the question's, which the rules of `quoting` do not recognize.
+"""Answers with sentences that the built-in reader finds: those in other words than the question,
+which the rules of `quoting` miss.
 
 The reader scores every statement of the evidence. What it is sure of is quoted, unless it is about
 another thing than the question names or has nothing of the kind that is asked for, such as a date.
@@ -17,7 +17,7 @@ from seesay.rag.evidence import Evidence
 from seesay.rag.facts import names
 from seesay.rag.questions import Question, stems, tokens, words_in
 from seesay.rag.quoting import MOST, fit
-from seesay.rag.sentences import Span, addresses_model, stating_sentences
+from seesay.rag.sentences import Span, stating_sentences, table_rows
 from seesay.rag.subjects import is_of_another, subjects
 from seesay.text import detect_language
 
@@ -25,8 +25,6 @@ CERTAIN = 5.5
 """Score from which a sentence is quoted: of the 40 questions of benchmarks/reading/knowledge.json
 that have no answer there, 1 is answered above it."""
 _TABLES = 3  # passages of tables that are read: rows take long, and the first mostly do
-
-_BETWEEN_CELLS = " | "
 _CLOSE = 1.5  # how far below the best another sentence may score to be quoted too
 
 
@@ -37,7 +35,7 @@ class ReadSentence:
     evidence: Evidence
     span: Span
     text: str
-    """What it says, as the reader saw it."""
+    """What it says, as the reader sees it."""
     score: float
     """Log-odds that it answers; see `Reader.scores`."""
 
@@ -69,24 +67,8 @@ def sentences_of(text: str, *, is_table: bool = False) -> list[tuple[Span, str]]
     """Returns what the reader sees of a text, with its place: sentences, or the rows of a table
     with the names of their columns."""
     if is_table:
-        return [*_rows(text)]
+        return [(span, plain_text(row)) for span, row in table_rows(text)]
     return [(span, plain_text(text[slice(*span)])) for span in _whole_sentences(text)]
-
-
-def _rows(text: str) -> Iterator[tuple[Span, str]]:
-    """Yields the rows of a passage of a table, whose first lines are its title and its head."""
-    lines = [*re.finditer(r"[^\n]+", text)]
-    head: list[str] = []
-    for line in lines:
-        cells = line[0].split(_BETWEEN_CELLS)
-        if len(cells) > 1 and not head:
-            head = cells
-        elif len(cells) == len(head) and not addresses_model(line[0]):
-            named = zip(head, cells, strict=True)
-            yield (
-                line.span(),
-                plain_text("; ".join(f"{name}: {cell}" for name, cell in named if cell)),
-            )
 
 
 def _whole_sentences(text: str) -> Iterator[Span]:
@@ -116,7 +98,7 @@ def certain(question: Question, ranked: Sequence[ReadSentence]) -> Iterator[Clai
 
 
 def nearest(ranked: Sequence[ReadSentence]) -> tuple[Quote, ...]:
-    """Returns the sentences that come nearest to an answer, best first, without copies."""
+    """Returns the sentences that come nearest to an answer, best first, without duplicates."""
     quotes: dict[str, Quote] = {}
     for one in ranked:
         quotes.setdefault(plain_text(one.quote.text), one.quote)
@@ -125,19 +107,19 @@ def nearest(ranked: Sequence[ReadSentence]) -> tuple[Quote, ...]:
 
 def _fits(question: Question, one: ReadSentence) -> bool:
     """Whether a high-scoring sentence may be quoted. Excludes what the reader often gets wrong:
-    rows of tables, sentences in another language or about another place, passages that lack a name
-    from the question, and for "who" those that mention a person but not what was done."""
-    sentence = one.quote.text
+    sentences in another language, about another place or without the kind of answer that is asked
+    for, passages that lack a name from the question, and for "who" those that mention a person but
+    not what was done."""
+    sentence = one.text
     passage = f"{_title(one.evidence)}\n{one.evidence.text}"
     named = stems(word for name, _ in names(question.text) for word in tokens(name))
     named &= question.wanted
     return (
-        one.evidence.kind != "table"
-        and detect_language(sentence) == question.language
+        detect_language(sentence) == question.language
         and named <= words_in(passage, named)
         and all(subject.own in fold(passage) for subject in subjects(question.text))
         and not is_of_another(question, sentence, strict=True)
-        and fit(question, plain_text(sentence)) > 0
+        and fit(question, sentence) > 0
         and (question.expects != "who" or bool(words_in(passage, question.wanted - named)))
     )
 

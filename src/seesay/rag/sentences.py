@@ -64,6 +64,19 @@ def stating_sentences(text: str) -> list[Span]:
     return [(a, b) for a, b in sentences(text) if not addresses_model(text[a:b])]
 
 
+def table_rows(text: str) -> Iterator[tuple[Span, str]]:
+    """Yields the rows of a passage of a table with the names of their columns, such as
+    "Item: Lamp; Price: 20". Its first line with several cells is the header."""
+    header: list[str] = []
+    for line in re.finditer(r"[^\n]+", text):
+        cells = line[0].split(" | ")
+        if not header:
+            header = cells if len(cells) > 1 else []
+        elif len(cells) == len(header) and not addresses_model(line[0]):
+            named = zip(header, cells, strict=True)
+            yield line.span(), "; ".join(f"{name}: {cell}" for name, cell in named if cell)
+
+
 def addresses_model(sentence: str) -> bool:
     """Whether a sentence tells a reader what to answer or to do, rather than stating something."""
     return _TO_A_MODEL.search(fold_each(sentence)) is not None

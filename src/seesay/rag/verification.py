@@ -23,7 +23,7 @@ from seesay.rag.evidence import Evidence
 from seesay.rag.facts import is_number, quantities, unsupported_fact
 from seesay.rag.lexicon import lexicon
 from seesay.rag.questions import content_words, stem, stems, tokens
-from seesay.rag.sentences import Span, stating_sentences
+from seesay.rag.sentences import Span, stating_sentences, table_rows
 from seesay.text import Text, detect_language
 
 if TYPE_CHECKING:
@@ -246,19 +246,25 @@ def _judged_by(claim: str, evidence: Evidence) -> Judgement:
     wanted = wanted or stems(tokens(claim))
     if not wanted or detect_language(claim) != detect_language(evidence.text or "a"):
         return Judgement(verdict="not found", reason=_NO_PLACE)
-    text = evidence.text
-    best, place = 0.0, (0, 0)
-    for start, end in _windows(text):
-        own = _with_opposites(stems(tokens(text[start:end])))
-        share = len(wanted & own) / len(wanted) - 1e-6 * (end - start)
+    best, place, window = 0.0, (0, 0), ""
+    for span, said in _places(evidence):
+        share = len(wanted & _with_opposites(stems(tokens(said)))) / len(wanted)
+        share -= 1e-6 * (span[1] - span[0])
         if share > best:
-            best, place = share, (start, end)
-    window = text[slice(*place)]
+            best, place, window = share, span, said
     if best < COVERAGE - 0.01:
         return Judgement(verdict="not found", reason=_NO_PLACE)
     if problem := _conflict(claim, window):
         return problem
     return Judgement(verdict="supported", quotes=(Quote.of(evidence, *place),))
+
+
+def _places(evidence: Evidence) -> Iterator[tuple[Span, str]]:
+    """Yields places of the evidence and what they say: of a table also rows with the names of their
+    columns."""
+    yield from ((span, evidence.text[slice(*span)]) for span in _windows(evidence.text))
+    if evidence.kind == "table":
+        yield from table_rows(evidence.text)
 
 
 def _windows(text: str) -> Iterator[Span]:

@@ -9,7 +9,7 @@ is made up. A third or more of the questions have no answer in the documents: th
 fact about something that is there, or for the same fact about something that is not.
 
 "family", "shared_computer" and "tables_family" are for testing: nothing was trained on them or
-chosen with them. The threshold of rag/reading.py was chosen with "knowledge" and "mixed", the rules
+chosen with them, but that the rules answer no "why", after a look at their mistakes. The threshold of rag/reading.py was chosen with "knowledge" and "mixed", the rules
 for tables were written with "tables_clubs" and "tables_work" in mind, and the reader was trained on
 the others (tools/seesay_reader.py).
 

@@ -77,3 +77,10 @@ def test_a_sentence_that_says_something_else_of_the_thing_is_not_quoted(question
     names = ["永石", "图书馆", "松江", "纺织厂", "金岭", "博物馆", "oldbury", "mill"]
     rare = Rarity(dict.fromkeys(names, 4.0))  # the names are rarer than the words for facts
     assert quote(Question.of(question), [one], rare) == []
+
+
+@pytest.mark.parametrize(
+    "question", ["Why is the front door of Harwick Mill green?", "临江纺织厂的大门为什么是绿色？"]
+)
+def test_a_sentence_that_says_the_same_is_no_reason(question):
+    assert quoted(question) == []

@@ -67,6 +67,9 @@ _PLACED_EN = re.compile(
 _PLACE_EN = re.compile(
     r"\b(in|at|on|near|by|beside|behind|under|opposite|inside|outside|from) (?!\d)", re.I
 )
+_WHY = re.compile(
+    r"\bwhy\b|\bhow come\b|\bfor what reason\b|为什么|为何|为啥|怎么会|什么原因|原因是什么"
+)
 _STREETS = frozenset(["street", "road", "avenue", "lane", "square", "hill", "river", "lake"])
 _COLOURS = re.compile(
     "|".join(rf"\b{one}\b" if one.isascii() else one for one in lexicon()["colours"].split())
@@ -100,7 +103,10 @@ class Sentence:
 
 
 def quote(question: Question, evidence: Sequence[Evidence], rarity: Rarity) -> list[Claim]:
-    """Returns the sentences that answer as claims, best first; none if no sentence does."""
+    """Returns the sentences that answer as claims, best first; none if no sentence does, or if the
+    question asks why: that a sentence says the same is no reason."""
+    if _WHY.search(fold(question.text)):
+        return []
     ranked = candidates(question, evidence, rarity)
     claims: list[Claim] = []
     texts: set[str] = set()

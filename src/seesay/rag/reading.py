@@ -13,7 +13,7 @@ from seesay.data.spelling import visible
 from seesay.inference.reader import Page, load_reader
 from seesay.rag.claims import NEAREST, Claim, Quote, plain_text
 from seesay.rag.evidence import Evidence
-from seesay.rag.questions import Question
+from seesay.rag.questions import Question, words_in
 from seesay.rag.quoting import MOST, fit
 from seesay.rag.sentences import Span, stating_sentences, table_rows
 from seesay.text import detect_language
@@ -105,5 +105,8 @@ def nearest(ranked: Sequence[ReadSentence]) -> tuple[Quote, ...]:
 
 def _fits(question: Question, one: ReadSentence) -> bool:
     """Whether a sentence is in the language of the question and has the kind of answer that it asks
-    for, such as a date."""
+    for, such as a date. A row of a table must share a word with the question, since the reader
+    confuses rows."""
+    if one.evidence.kind == "table" and not words_in(one.quote.text, question.wanted):
+        return False
     return detect_language(one.text) == question.language and fit(question, one.text) > 0

@@ -72,9 +72,11 @@ def table_rows(text: str) -> Iterator[tuple[Span, str]]:
         cells = line[0].split(" | ")
         if not header:
             header = cells if len(cells) > 1 else []
-        elif len(cells) == len(header) and not addresses_model(line[0]):
+        elif len(cells) == len(header):
             named = zip(header, cells, strict=True)
-            yield line.span(), "; ".join(f"{name}: {cell}" for name, cell in named if cell)
+            row = "; ".join(f"{name}: {cell}" for name, cell in named if cell)
+            if not addresses_model(row):
+                yield line.span(), row
 
 
 def addresses_model(sentence: str) -> bool:

@@ -25,7 +25,7 @@ PEOPLE = frozenset({"person", "customer", "donor", "keeper"})
 
 @dataclass(frozen=True, kw_only=True)
 class Phrase:
-    """Words of a question that may mean columns of a concept."""
+    """Words in a question that may refer to the columns of a concept."""
 
     text: str
     concept: str

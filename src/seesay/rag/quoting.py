@@ -103,8 +103,8 @@ class Sentence:
 
 
 def quote(question: Question, evidence: Sequence[Evidence], rarity: Rarity) -> list[Claim]:
-    """Returns the sentences that answer as claims, best first; none if no sentence does, or if the
-    question asks why: that a sentence says the same is no reason."""
+    """Returns claims that quote the answering sentences, best first. A question that asks why has
+    none: a sentence that says the same gives no reason."""
     if _WHY.search(fold(question.text)):
         return []
     ranked = candidates(question, evidence, rarity)

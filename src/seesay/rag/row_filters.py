@@ -146,7 +146,7 @@ def _read_one(reading: TableReading, numbers: Sequence[TableColumn]) -> bool:
 def _compare(
     reading: TableReading, column: TableColumn, sign: Comparison, other: TableColumn
 ) -> None:
-    """Keeps only the rows in which the two columns compare so."""
+    """Keeps only the rows where the comparison of the two columns holds."""
     both = (column, other)
     reading.mentions = [one for one in reading.mentions if one.column not in both]
     reading.limits.append(PlanFilter(column=column.name, comparison=sign, other=other.name))

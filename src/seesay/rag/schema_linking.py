@@ -23,7 +23,7 @@ from seesay.rag.table_reading import (
     is_start,
     unsure_columns,
 )
-from seesay.rag.table_words import AMOUNT, COUNTS, EN_WORDS, GRAMMAR_ZH
+from seesay.rag.table_words import AMOUNT, COUNTS, EN_WORDS, GRAMMAR_ZH, WHEN
 from seesay.text import HAN
 
 _WORD = re.compile("[a-z]+")
@@ -32,7 +32,6 @@ _PROPER = re.compile(r"(?<=\s)[A-Z][a-z]+")
 _HOW_MUCH = re.compile(
     r"how (?:much|many|far|long|old|tall|high|deep|heavy|big|large)|多[少高远长久重大]|几"
 )
-_WHEN = re.compile(r"(?<![a-z])when(?![a-z])|什么时候|哪一?天|何时")
 _RELATIVE_YEAR = re.compile("(?:this|last) year|[今去]年")
 _RELATIVE = re.compile(
     r"(?:last|next|this|past|previous) (?:week|month|quarter|year|summer|winter)|yesterday|today"
@@ -50,7 +49,7 @@ _SEVERAL = re.compile(
 
 @dataclass(kw_only=True)
 class Linked:
-    """What the linked words ask for besides columns."""
+    """What linked words ask for other than columns."""
 
     operations: set[str] = field(default_factory=set)
     flows: bool = False
@@ -135,7 +134,7 @@ def _ending_of(text: str, name: str) -> tuple[int, int] | None:
 
 
 def link(reading: TableReading) -> Linked:
-    """Finds the columns that words mean, what they ask for, and which rows count. Raises
+    """Finds the columns that the question means, what it asks for, and which rows count. Raises
     UnsureError for words that may mean several columns, times such as "last week", and negations
     of several things."""
     linked = Linked()
@@ -214,7 +213,7 @@ def _likelier(reading: TableReading, names: Sequence[str]) -> list[str]:
     for is_meant in (
         lambda one: not beside_bound or one.type == "date",
         lambda one: not _HOW_MUCH.search(reading.text) or one.type == "number",
-        lambda one: not _WHEN.search(reading.text) or one.type == "date",
+        lambda one: not WHEN.search(reading.text) or one.type == "date",
         lambda one: one.name not in yes_no,
         lambda one: "planned" not in concepts_of(one),
     ):
@@ -257,7 +256,7 @@ def _taken(reading: TableReading, span: tuple[int, int], columns: Iterable[str])
 
 
 def _shared(reading: TableReading, start: int, text: str) -> Iterator[_Vague]:
-    """Yields what a Chinese text shares with names of columns, the longest at each place."""
+    """Yields the parts of a Chinese text that occur in column names, the longest at each place."""
     empty = lexicon()["columns"]["empty"].split()
     at = 0
     while at < len(text) - 1:

@@ -55,17 +55,15 @@ def subjects(text: str) -> frozenset[Subject]:
     return frozenset(found)
 
 
-def is_of_another(question: Question, sentence: str, *, strict: bool = False) -> bool:
+def is_of_another(question: Question, sentence: str) -> bool:
     """Whether a sentence is about a different place or organization than the question. An answer
-    to "who" or "where" may well name another one, unless the names are confusingly similar; not if
-    `strict`."""
+    to "who" or "where" may well name another one, unless the names are confusingly similar."""
     asked, there = subjects(question.text), subjects(sentence)
     if not asked or not there or any(one.may_be(other) for one in asked for other in there):
         return False
     if any(one.own == other.own for one in asked for other in there):
         return True
-    may_name = question.expects in ("who", "where") and not strict
-    return not may_name and not points_back(sentence)
+    return question.expects not in ("who", "where") and not points_back(sentence)
 
 
 def points_back(sentence: str) -> bool:

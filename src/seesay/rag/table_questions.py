@@ -20,7 +20,7 @@ from seesay.rag.table_reading import (
     unsure_columns,
     unsure_groups,
 )
-from seesay.rag.table_words import WHICH
+from seesay.rag.table_words import WHEN, WHICH
 from seesay.search.catalog.drafts import TableColumn, TableData
 from seesay.text import Language, Text, detect_language
 
@@ -38,7 +38,6 @@ _MONEY = ("price", "purchase", "selling price", "revenue", "salary")
 _HOW_MANY = re.compile(
     ".*(?:how many (?!dollars|euros|pounds|yuan)|(?<!哪)几[个位名]|多少[个人位名])"
 )
-_WHEN = re.compile(r"(?<![a-z])when(?![a-z])|什么时候|哪[一]?天|何时|哪一?年")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +103,7 @@ class _Planner:
     reading: TableReading
 
     def plan(self) -> Plan:
-        """Returns the plan. Raises UnsureError."""
+        """Returns the plan. Raises UnsureError if the table does not answer the question."""
         reading = self.reading
         reading.read_names()
         self._link_values()
@@ -156,7 +155,7 @@ class _Planner:
         is_when = any(one.type == "date" or one.name in self.reading.period_columns for one in told)
         for is_asked, is_told, unsure in (
             (_WHO.search(text), is_person or names_rows, ("who", "谁")),
-            (_WHEN.search(text), is_when, ("when", "什么时候")),
+            (WHEN.search(text), is_when, ("when", "什么时候")),
             (_WHERE.search(text), "place" in concepts or names_rows, ("where", "哪里")),
             (_WHICH_THING.search(text), names_rows or not is_person, ("which", "哪一项")),
             (_HOW_MANY.match(text), concepts.isdisjoint(_MONEY), ("how many", "多少")),

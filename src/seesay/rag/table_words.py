@@ -77,6 +77,7 @@ WHICH = re.compile(
     r"哪[一几]?[个家位种些年月天款类名座只条项样]?|谁|什么|which|who"
     r"|what(?= [a-z]+ (?:has|had|have))"
 )
+WHEN = re.compile(r"(?<![a-z])when(?![a-z])|什么时候|何时|哪一?[天年]")
 EACH = re.compile(
     r"(?:各个?|每一?[个家位种年月天款类名]?|按照?|分别?|(?<![a-z])(?:for each|of each"
     r"|in each|each|per|for every|every|by|broken down by|grouped by)(?![a-z]))\s*$"
